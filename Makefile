@@ -1,0 +1,51 @@
+# Everything a developer runs. Each target makes .venv by itself; only python3 (3.11 or newer) and make are needed.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Named after the lock's contents, not its date: a fresh checkout changes dates.
+INSTALLED := $(VENV)/.installed-$(shell cksum < requirements/dev.txt | tr -d ' ')
+
+.DEFAULT_GOAL := help
+.PHONY: up demo test check lint fmt clean help
+
+up: $(INSTALLED) ## run the whole system here: Postgres, Temporal, bank emulator, worker, API (Ctrl-C stops it)
+	@exec $(BIN)/python -m dev.stack
+
+demo: $(INSTALLED) ## with `make up` running elsewhere: bill, payment, webhook, told in the terminal
+	@exec $(BIN)/python -m dev.demo
+
+test: $(INSTALLED) ## all tests; PYTEST_ARGS="-k name -x" goes to pytest
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint test ## what CI runs: formatting, lint, types, import rules, migrations, OpenAPI file, tests
+
+lint: $(INSTALLED) ## `make check` without the tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy .
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m dev.checks migrations
+	@$(BIN)/python -m dev.checks openapi
+
+fmt: $(INSTALLED) ## format the code and apply the safe fixes
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: $(INSTALLED) ## delete the development system's data (.tolem) and all caches; .venv stays
+	@$(BIN)/python -m dev.clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(INSTALLED): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and \
+	  "This needs Python 3.11 or newer; $(PYTHON) is " + v + ". Name another one: make PYTHON=python3.12 ...")'
+	@echo "Installing into $(VENV) (only when requirements/dev.txt changes)"
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.installed-*
+	@touch $@

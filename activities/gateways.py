@@ -1,0 +1,36 @@
+"""What activities need of the outside rooms, as protocols: the composition root hands the real things in."""
+
+from typing import Protocol
+
+from domain.bank import BankFact, Verdict
+from domain.invoice import Issued, Kind, OpenInvoice
+
+
+class Bank(Protocol):
+    """A merchant's link to the bank; raises the errors of `kaspi.errors` and tries each call once."""
+
+    async def create(self, order: OpenInvoice) -> Issued:
+        """Issues the bill (remote/create, qr/create or qr/create-link)."""
+
+    async def status(self, payment_id: int, kind: Kind) -> BankFact:
+        """Reads a payment."""
+
+    async def cancel(self, payment_id: int) -> Verdict:
+        """Asks the bank to withdraw a phone invoice; the verdict is what the bank says it is now."""
+
+    async def ping(self) -> None:
+        """Returns when the bank answers and knows us."""
+
+
+class Banks(Protocol):
+    """Finds the bank of an invoice."""
+
+    async def of(self, merchant_id: str, connection_id: str | None) -> Bank:
+        """The bank behind a connection; None is the sandbox, whose payer is the `simulate` call."""
+
+
+class Signals(Protocol):
+    """The way from a poller to the invoices it watches."""
+
+    async def bank_said(self, invoice_id: str, fact: BankFact) -> bool:
+        """Tells an invoice's workflow; False when no such workflow runs."""

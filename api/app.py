@@ -1,0 +1,110 @@
+"""The API's composition: settings to gateways to routes."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+
+from api import auth, docs
+from api.codec import codec_routes
+from api.errors import HANDLERS
+from api.health import live, ready
+from api.pay import payment_page
+from api.request_ids import request_ids
+from api.services import Services
+from api.v1.invoices import InvoiceController
+from api.v1.merchant import kaspi_session, me, verify_organization
+from api.v1.qr import create_qr
+from api.v1.sandbox import simulate
+from api.v1.webhooks import WebhookController
+from contracts.v1 import V1
+from db.engine import create_engine
+from db.reads import Reads
+from db.registry import MerchantRecords
+from db.watches import Watches
+from runtime import settings as conf
+from runtime.payload_codec import EncryptionCodec
+from runtime.secrets import SealBox
+from runtime.temporal import connect
+from runtime.temporal_names import TaskQueues
+from webhooks.guard import EgressRules
+from workflows.client import Engine
+
+SECTIONS = (conf.Database, conf.Temporal, conf.Keys, conf.Api, conf.Invoices, conf.Webhooks, conf.Worker, conf.Log)
+MAX_BODY_BYTES = 64 * 1024
+
+
+def routes() -> list[Any]:
+    """Every documented route."""
+    dependencies = {
+        "services": Provide(auth.services_of),
+        "principal": Provide(auth.principal_of),
+    }
+    v1 = Router("/v1", route_handlers=[InvoiceController, WebhookController, create_qr, simulate, me, kaspi_session])
+    api = Router("/api", route_handlers=[v1, verify_organization], dependencies=dependencies)
+    return [api, live, ready, payment_page, docs.assets_router()]
+
+
+def create_app(
+    public_url: str,
+    *,
+    extra_routes: list[Any] | None = None,
+    lifespan: list[Callable[[Litestar], AbstractAsyncContextManager[None]]] | None = None,
+    cors_origin: str | None = None,
+) -> Litestar:
+    """The application without its gateways (the OpenAPI file is made from this)."""
+    cors = None
+    if cors_origin is not None:
+        cors = CORSConfig(
+            allow_origins=[cors_origin],
+            allow_methods=["POST", "OPTIONS"],
+            allow_headers=["content-type", "x-namespace", "authorization"],
+            allow_credentials=True,
+        )
+    return Litestar(
+        route_handlers=[*routes(), *(extra_routes or [])],
+        exception_handlers=HANDLERS,
+        middleware=[request_ids],
+        lifespan=lifespan or [],
+        openapi_config=docs.openapi_config(public_url),
+        cors_config=cors,
+        request_max_body_size=MAX_BODY_BYTES,
+        debug=False,
+        pdb_on_exception=False,
+    )
+
+
+def production_app(settings: conf.Settings) -> Litestar:
+    """The application as it runs; it comes up while Postgres or Temporal are away and says so in its answers."""
+    keys, api = settings[conf.Keys], settings[conf.Api]
+
+    @asynccontextmanager
+    async def gateways(app: Litestar) -> AsyncIterator[None]:
+        pool = create_engine(settings[conf.Database].url.reveal(), pool_size=settings[conf.Database].pool)
+        client = await connect(settings[conf.Temporal], keys.payload, lazy=True, identity="tolem-api")
+        hooks = settings[conf.Webhooks]
+        app.state.services = Services(
+            reads=Reads(pool),
+            records=MerchantRecords(pool),
+            watches=Watches(pool),
+            engine=Engine(client, TaskQueues(settings[conf.Worker].task_queue_prefix)),
+            v1=V1(api.public_url),
+            box=SealBox(keys.seal),
+            egress=EgressRules(allowed_hosts=frozenset(hooks.allowed_hosts), allow_http=hooks.allow_http),
+            api=api,
+            invoices=settings[conf.Invoices],
+        )
+        try:
+            yield
+        finally:
+            await pool.dispose()
+
+    return create_app(
+        api.public_url,
+        extra_routes=codec_routes(EncryptionCodec(keys.payload), keys.codec_token),
+        lifespan=[gateways],
+        cors_origin=api.temporal_ui_origin,
+    )

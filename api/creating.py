@@ -1,0 +1,129 @@
+"""Creating a bill: one round trip to the engine, and an answer that is true whatever happened."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import MediaType, Response
+
+from api.idempotency import fingerprint, replay
+from api.services import Services
+from db.reads import Created
+from domain.bank import Scheme
+from domain.errors import Code, TolemError
+from domain.ids import INVOICE, derived_id, new_id
+from domain.invoice import Kind, OpenInvoice
+from domain.merchant import Mode, Principal
+from workflows.client import EngineAway, NotIssued
+
+log = structlog.get_logger(__name__)
+
+ENGINE_RETRY_SECONDS = 0.3
+
+
+class Bill(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for, checked: amount in tiyn, phone normal."""
+
+    operation: str
+    kind: Kind
+    amount: int
+    is_sandbox: bool
+    phone: str | None = None
+    description: str | None = None
+    external_order_id: str | None = None
+
+
+async def create_bill(
+    services: Services, principal: Principal, bill: Bill, *, key: str | None, request_id: str
+) -> Response[Any]:
+    """The creation's answer: 201, or the error that says why nothing was issued (409, 502, 503)."""
+    order = _order(services, principal, bill, key, request_id)
+    if key is not None:
+        mode = Mode.TEST if bill.is_sandbox else Mode.LIVE
+        kept = await services.reads.kept_answer(principal.merchant.id, mode, bill.operation, key)
+        replayed = replay(kept, order.fingerprint) if kept else None
+        if replayed is not None:
+            return replayed
+    _must_be_possible(principal, bill)
+    created = await _issue(services, principal, order)
+    if created is None:
+        raise TolemError(Code.ENGINE_UNAVAILABLE)
+    if created.fingerprint is not None and created.fingerprint != order.fingerprint:
+        raise TolemError(Code.IDEMPOTENCY_KEY_REUSED)
+    return _answer(services, created, request_id)
+
+
+def _order(services: Services, principal: Principal, bill: Bill, key: str | None, request_id: str) -> OpenInvoice:
+    mode = Mode.TEST if bill.is_sandbox else Mode.LIVE
+    invoice_id = new_id(INVOICE)
+    if key is not None:
+        invoice_id = derived_id(INVOICE, principal.id_salt, principal.merchant.id, mode, bill.operation, key)
+    asked = principal.database_now
+    return OpenInvoice(
+        invoice_id=invoice_id,
+        merchant_id=principal.merchant.id,
+        kind=bill.kind,
+        is_sandbox=bill.is_sandbox,
+        amount=bill.amount,
+        issue_before=asked + timedelta(seconds=services.api.issue_window_seconds),
+        answer_by=asked + timedelta(seconds=services.api.answer_within_seconds),
+        fingerprint=fingerprint(
+            bill.operation,
+            bill.kind,
+            bill.amount,
+            bill.is_sandbox,
+            bill.phone,
+            bill.description,
+            bill.external_order_id,
+        ),
+        operation=bill.operation,
+        request_id=request_id,
+        late_watch=float(services.invoices.late_watch_seconds),
+        connection_id=None if bill.is_sandbox else principal.connection_id,
+        phone=bill.phone,
+        description=bill.description,
+        external_order_id=bill.external_order_id,
+        idempotency_key=key,
+    )
+
+
+def _must_be_possible(principal: Principal, bill: Bill) -> None:
+    if bill.is_sandbox:
+        return
+    if principal.connection_id is None:
+        raise TolemError(Code.KASPI_NOT_CONNECTED)
+    if bill.kind is Kind.PHONE and principal.connection_scheme is not Scheme.R3:
+        raise TolemError(Code.KASPI_SCHEME_UNSUPPORTED, details={"scheme": str(principal.connection_scheme)})
+
+
+async def _issue(services: Services, principal: Principal, order: OpenInvoice) -> Created | None:
+    """What the books say at the end; None means that nothing was issued and nothing of this request will be."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    window, patience = services.api.issue_window_seconds, services.api.answer_within_seconds
+    while True:
+        try:
+            await services.engine.issue(order, wait=max(0.05, patience - (loop.time() - started)))
+        except (NotIssued, EngineAway) as error:
+            # A short absence of the engine is bridged inside the window; the same ids make a repeat harmless.
+            log.info("issue_not_answered", invoice=order.invoice_id, cause=str(error))
+            if loop.time() - started < window - ENGINE_RETRY_SECONDS:
+                await asyncio.sleep(ENGINE_RETRY_SECONDS)
+                continue
+        else:
+            return await services.reads.created(principal.merchant.id, order.invoice_id)
+        await asyncio.sleep(max(0.0, window - (loop.time() - started)))
+        return await services.reads.final_word(principal.merchant.id, order.invoice_id)
+
+
+def _answer(services: Services, created: Created, request_id: str) -> Response[Any]:
+    if created.status is not None and created.body is not None:
+        return Response(created.body, status_code=created.status, media_type=MediaType.JSON)
+    status, body = services.v1.creation_answer(created.invoice, request_id)
+    return Response(body, status_code=status, media_type=MediaType.JSON, headers={"Location": _location(created)})
+
+
+def _location(created: Created) -> str:
+    return f"/api/v1/invoices/{created.invoice.id}"

@@ -1,0 +1,271 @@
+"""Invoices: create, read, list, cancel, check."""
+
+import asyncio
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any, ClassVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+from litestar import Controller, Request, Response, get, post
+from litestar.params import Parameter
+from msgspec import Meta
+
+from api import idempotency
+from api.auth import sandbox_of, sees_sandbox_only
+from api.bodies import JsonBody, RequestBody, Rule
+from api.creating import Bill, create_bill
+from api.request_ids import request_id_of
+from api.services import Services
+from api.v1 import fields, paging
+from api.v1.responses import errors
+from contracts.v1 import InvoiceJson
+from db.reads import InvoiceFilter
+from domain.errors import Code, TolemError
+from domain.invoice import OPEN, Invoice, Kind, PublicStatus, State, states_of
+from domain.merchant import Principal
+
+ALMATY = ZoneInfo("Asia/Almaty")
+CANCEL_PATIENCE_SECONDS = 75.0  # three tries of the bank, each read back
+CHECK_PATIENCE_SECONDS = 8.0
+CHECK_STEP_SECONDS = 0.15
+MAX_CHECKED = 100
+
+
+class InvoiceCreate(RequestBody):
+    """A bill that is sent to the payer's phone."""
+
+    RULES: ClassVar[dict[str, Rule]] = {"amount": fields.checked_amount, "phone_number": fields.checked_phone}
+
+    amount: fields.AmountIn
+    phone_number: fields.PhoneIn
+    description: fields.DescriptionIn | None = None
+    external_order_id: fields.OrderIdIn | None = None
+    is_sandbox: fields.SandboxIn | None = None
+
+
+class StatusCheck(RequestBody):
+    """Which invoices to check at the bank now; without ids, the newest open ones."""
+
+    ids: Annotated[list[str], Meta(max_length=MAX_CHECKED, description="Up to 100 invoice ids.")] | None = None
+
+
+class InvoicePageJson(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest first. `total` counts up to 10 000; page on with `next_cursor` beyond that."""
+
+    items: list[InvoiceJson]
+    page: int
+    page_size: int
+    total: int
+    has_more: bool
+    next_cursor: str | None
+
+
+class CheckedInvoice(msgspec.Struct, frozen=True, kw_only=True):
+    """One checked invoice; `checked` is false where the bank was not asked or did not answer in time."""
+
+    id: str
+    checked: bool
+    invoice: InvoiceJson
+
+
+class CheckedJson(msgspec.Struct, frozen=True, kw_only=True):
+    """What the bank says now; ids that do not exist stand in `not_found`."""
+
+    items: list[CheckedInvoice]
+    not_found: list[str]
+
+
+class InvoiceController(Controller):
+    """`/api/v1/invoices`."""
+
+    path = "/invoices"
+    tags = ["Invoices"]  # noqa: RUF012 -- Litestar's way
+
+    @post(
+        dto=JsonBody[InvoiceCreate],
+        return_dto=None,
+        summary="Create an invoice",
+        description="Sends a bill to the payer's Kaspi app. The answer waits for the bank; where the bank is slow it "
+        "is 201 with status `processing`, and `invoice.status_changed` tells the rest.",
+        operation_id="createInvoice",
+        responses=errors(400, 401, 403, 409, 422, 502, 503, created=InvoiceJson),
+    )
+    async def create(
+        self,
+        request: Request[Any, Any, Any],
+        services: Services,
+        principal: Principal,
+        data: InvoiceCreate,
+        idempotency_key: idempotency.IdempotencyKey = None,
+    ) -> Response[Any]:
+        """POST /v1/invoices."""
+        bill = Bill(
+            operation="invoices",
+            kind=Kind.PHONE,
+            amount=fields.checked_amount(data.amount),
+            phone=fields.checked_phone(data.phone_number),
+            is_sandbox=sandbox_of(principal, asked=data.is_sandbox),
+            description=fields.optional_text(data.description),
+            external_order_id=fields.optional_text(data.external_order_id),
+        )
+        key = idempotency.checked(idempotency_key)
+        return await create_bill(services, principal, bill, key=key, request_id=request_id_of(request.scope))
+
+    @get(summary="List invoices", operation_id="listInvoices", responses=errors(400, 401, 503))
+    async def list_(
+        self,
+        services: Services,
+        principal: Principal,
+        status: Annotated[
+            str | None, Parameter(description="One of the five statuses or one of the precise states.")
+        ] = None,
+        page: Annotated[int, Parameter(ge=1, le=1_000_000)] = 1,
+        page_size: Annotated[int, Parameter(ge=1, le=100)] = 20,
+        search: Annotated[
+            str | None,
+            Parameter(max_length=100, description="Id, number, order id, phone digits or words of the description."),
+        ] = None,
+        is_sandbox: bool | None = None,
+        external_order_id: Annotated[str | None, Parameter(max_length=255)] = None,
+        date_from: Annotated[date | None, Parameter(description="First day (Asia/Almaty), inclusive.")] = None,
+        date_to: Annotated[date | None, Parameter(description="Last day (Asia/Almaty), inclusive.")] = None,
+        cursor: Annotated[
+            str | None, Parameter(description="`next_cursor` of the page before; instead of `page`.")
+        ] = None,
+    ) -> InvoicePageJson:
+        """GET /v1/invoices."""
+        after, offset = paging.start(cursor, page, page_size)
+        wanted = InvoiceFilter(
+            states=_states(status),
+            is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
+            search=paging.clean(search, "search"),
+            external_order_id=paging.clean(external_order_id, "external_order_id"),
+            date_from=_day(date_from),
+            date_to=_day(date_to, end=True),
+            after=after,
+            offset=offset,
+            limit=page_size,
+        )
+        found = await services.reads.page(principal.merchant.id, wanted)
+        last = found.items[-1] if found.items and found.has_more else None
+        return InvoicePageJson(
+            items=[services.v1.invoice(item) for item in found.items],
+            page=page,
+            page_size=page_size,
+            total=found.total,
+            has_more=found.has_more,
+            next_cursor=None if last is None else paging.cursor(last.created_at, last.id),
+        )
+
+    @get("/{invoice_id:str}", summary="Get an invoice", operation_id="getInvoice", responses=errors(401, 404, 503))
+    async def read(self, services: Services, principal: Principal, invoice_id: str) -> InvoiceJson:
+        """GET /v1/invoices/{id}."""
+        return services.v1.invoice(await visible_invoice(services, principal, invoice_id))
+
+    @post(
+        "/{invoice_id:str}/cancel",
+        status_code=200,
+        summary="Cancel an invoice",
+        description="Asks Kaspi to withdraw the bill and trusts only what Kaspi says: a payment may win the race. "
+        "QR and link invoices cannot be withdrawn, they expire by themselves.",
+        operation_id="cancelInvoice",
+        responses=errors(401, 404, 409, 502, 503),
+    )
+    async def cancel(self, services: Services, principal: Principal, invoice_id: str) -> InvoiceJson:
+        """POST /v1/invoices/{id}/cancel."""
+        invoice = await visible_invoice(services, principal, invoice_id)
+        _must_be_cancelable(invoice)
+        if invoice.state is not State.CANCELED:
+            await services.engine.cancel(invoice.id, wait=CANCEL_PATIENCE_SECONDS)
+        return services.v1.invoice(await visible_invoice(services, principal, invoice_id))
+
+    @post(
+        "/status/check",
+        status_code=200,
+        dto=JsonBody[StatusCheck],
+        return_dto=None,
+        summary="Check statuses at Kaspi now",
+        operation_id="checkInvoiceStatuses",
+        responses=errors(400, 401, 503),
+    )
+    async def check(self, services: Services, principal: Principal, data: StatusCheck | None = None) -> CheckedJson:
+        """POST /v1/invoices/status/check."""
+        merchant = principal.merchant.id
+        ids = list(dict.fromkeys(data.ids)) if data is not None and data.ids is not None else None
+        if ids is None:
+            newest = InvoiceFilter(states=list(OPEN), is_sandbox=_only(principal), limit=MAX_CHECKED)
+            ids = [invoice.id for invoice in (await services.reads.page(merchant, newest)).items]
+        ids = [one for one in ids if "\x00" not in one]
+        known = await _visible(services, principal, ids)
+        asked = await services.watches.request(merchant, [invoice.id for invoice in known])
+        unanswered = set(await _await_checks(services, merchant, asked))
+        fresh = {invoice.id: invoice for invoice in await _visible(services, principal, ids)}
+        answered = set(asked) - unanswered
+        return CheckedJson(
+            items=[
+                CheckedInvoice(id=one, checked=one in answered, invoice=services.v1.invoice(fresh[one]))
+                for one in ids
+                if one in fresh
+            ],
+            not_found=[one for one in ids if one not in fresh],
+        )
+
+
+async def visible_invoice(services: Services, principal: Principal, invoice_id: str) -> Invoice:
+    """The merchant's invoice; 404 for another merchant's, and for a live one under a test key."""
+    found = await services.reads.invoice(principal.merchant.id, invoice_id) if "\x00" not in invoice_id else None
+    if found is None or (sees_sandbox_only(principal) and not found.is_sandbox):
+        raise TolemError(Code.NOT_FOUND)
+    return found
+
+
+async def _visible(services: Services, principal: Principal, ids: list[str]) -> list[Invoice]:
+    found = await services.reads.invoices(principal.merchant.id, ids)
+    return [invoice for invoice in found if invoice.is_sandbox or not sees_sandbox_only(principal)]
+
+
+async def _await_checks(services: Services, merchant_id: str, asked: list[str]) -> list[str]:
+    """Those that the poller did not answer in time (the worker may be away: the stored status still holds)."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + CHECK_PATIENCE_SECONDS
+    while asked and loop.time() < ends:
+        asked = await services.watches.unanswered(merchant_id, asked)
+        if asked:
+            await asyncio.sleep(CHECK_STEP_SECONDS)
+    return asked
+
+
+def _must_be_cancelable(invoice: Invoice) -> None:
+    if invoice.kind is not Kind.PHONE:
+        raise TolemError(
+            Code.INVOICE_NOT_CANCELABLE,
+            "Kaspi cannot withdraw a QR or a link; it expires by itself.",
+            details={"reason": "kaspi_has_no_cancel_for_qr_and_link"},
+        )
+    if invoice.state in {State.PAID, State.PARTIALLY_REFUNDED, State.REFUNDED}:
+        raise TolemError(Code.INVOICE_ALREADY_PAID, details={"state": invoice.state})
+    if invoice.state not in OPEN and invoice.state is not State.CANCELED:
+        raise TolemError(Code.INVOICE_NOT_CANCELABLE, details={"state": invoice.state})
+
+
+def _only(principal: Principal) -> bool | None:
+    return True if sees_sandbox_only(principal) else None
+
+
+def _states(status: str | None) -> list[State] | None:
+    if status is None or status == "":
+        return None
+    if status in set(PublicStatus):
+        return states_of(PublicStatus(status))
+    if status in set(State):
+        return [State(status)]
+    raise fields.wrong("status", f"Must be one of {', '.join(sorted({*PublicStatus, *State}))}.")
+
+
+def _day(day: date | None, *, end: bool = False) -> datetime | None:
+    if day is None:
+        return None
+    try:
+        return datetime.combine(day + timedelta(days=1 if end else 0), time(), ALMATY).astimezone(UTC)
+    except OverflowError:
+        raise fields.wrong("date_to" if end else "date_from", "Is out of range.") from None

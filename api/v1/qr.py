@@ -1,0 +1,72 @@
+"""QR and link invoices."""
+
+from typing import Annotated, Any, ClassVar
+
+from litestar import Request, Response, post
+from msgspec import Meta
+
+from api import idempotency
+from api.auth import sandbox_of
+from api.bodies import JsonBody, RequestBody, Rule
+from api.creating import Bill, create_bill
+from api.request_ids import request_id_of
+from api.services import Services
+from api.v1 import fields
+from api.v1.responses import errors
+from contracts.v1 import QrJson
+from domain.invoice import Kind
+from domain.merchant import Principal
+
+
+def _qr_kind(value: str) -> str:
+    if value not in {Kind.QR, Kind.LINK}:
+        raise ValueError("must be qr or link")
+    return value
+
+
+class QrCreate(RequestBody):
+    """A bill for whoever scans the QR or opens the link."""
+
+    RULES: ClassVar[dict[str, Rule]] = {"amount": fields.checked_amount, "kind": _qr_kind}
+
+    amount: fields.AmountIn
+    comment: fields.DescriptionIn | None = None
+    external_order_id: fields.OrderIdIn | None = None
+    is_sandbox: fields.SandboxIn | None = None
+    kind: Annotated[str, Meta(description="`qr` (default) or `link`.", extra_json_schema={"enum": ["qr", "link"]})] = (
+        "qr"
+    )
+    latitude: (
+        Annotated[float, Meta(ge=-90, le=90, description="Accepted and not used: Kaspi takes no place.")] | None
+    ) = None
+    longitude: Annotated[float, Meta(ge=-180, le=180, description="Accepted and not used.")] | None = None
+
+
+@post(
+    "/qr",
+    dto=JsonBody[QrCreate],
+    return_dto=None,
+    tags=["QR"],
+    summary="Create a QR or a payment link",
+    description="The token and the pictures are for showing at once: Kaspi gives about three minutes to scan.",
+    operation_id="createQr",
+    responses=errors(400, 401, 403, 409, 422, 502, 503, created=QrJson),
+)
+async def create_qr(
+    request: Request[Any, Any, Any],
+    services: Services,
+    principal: Principal,
+    data: QrCreate,
+    idempotency_key: idempotency.IdempotencyKey = None,
+) -> Response[Any]:
+    """POST /v1/qr."""
+    bill = Bill(
+        operation="qr",
+        kind=Kind(data.kind),
+        amount=fields.checked_amount(data.amount),
+        is_sandbox=sandbox_of(principal, asked=data.is_sandbox),
+        description=fields.optional_text(data.comment),
+        external_order_id=fields.optional_text(data.external_order_id),
+    )
+    key = idempotency.checked(idempotency_key)
+    return await create_bill(services, principal, bill, key=key, request_id=request_id_of(request.scope))

@@ -1,0 +1,155 @@
+"""Events and the deliveries due for them, written in the caller's transaction."""
+
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.event import API_VERSION, DeliveryState, EventType, wanted
+from domain.ids import DELIVERY, EVENT, new_id
+from domain.invoice import DeliveryRef, Invoice
+from domain.merchant import Connection
+from domain.rendering import Event, Renderer
+
+_ENDPOINTS = text(
+    "select id, events from webhook_endpoints"
+    " where merchant_id = :merchant and enabled and is_sandbox = :sandbox order by id"
+)
+_EVENT = text(
+    "insert into events"
+    " (id, merchant_id, type, object_id, sequence, cause, is_sandbox, api_version, object, created_at)"
+    " values (:id, :merchant, :type, :object_id, :sequence, :cause, :sandbox, :version, :object, :now)"
+)
+_DELIVERY = text(
+    "insert into deliveries (id, merchant_id, event_id, endpoint_id, body, next_attempt_at)"
+    " values (:id, :merchant, :event, :endpoint, :body, :now)"
+)
+_DUE_OF_CAUSE = text(
+    "select d.id, d.endpoint_id from events e join deliveries d on d.event_id = e.id"
+    " where e.object_id = :object_id and e.cause = :cause and e.merchant_id = :merchant and d.state = :pending"
+    " order by d.endpoint_id"
+)
+
+_DUE_OF_OBJECT = text(
+    "select d.id, d.endpoint_id from events e join deliveries d on d.event_id = e.id"
+    " where e.object_id = :object_id and e.merchant_id = :merchant and d.state = :pending"
+    " order by e.sequence, d.endpoint_id"
+)
+
+
+async def announce(
+    connection: AsyncConnection,
+    renderer: Renderer,
+    thing: Invoice | Connection,
+    *,
+    type_: EventType,
+    sequence: int,
+    cause: str,
+    is_sandbox: bool,
+    now: datetime,
+    previous_state: str | None = None,
+) -> list[DeliveryRef]:
+    """Writes the event and one delivery per endpoint that wants it; gives the deliveries."""
+    event = Event(
+        id=new_id(EVENT),
+        merchant_id=thing.merchant_id,
+        type=type_,
+        object_id=thing.id,
+        sequence=sequence,
+        cause=cause,
+        is_sandbox=is_sandbox,
+        created_at=now,
+        object=thing,
+        previous_state=previous_state,
+    )
+    await _write_event(connection, event)
+    found = await connection.execute(_ENDPOINTS, {"merchant": thing.merchant_id, "sandbox": is_sandbox})
+    endpoints = [row.id for row in found if wanted(type_, row.events)]
+    return await deliver_to(connection, renderer, event, endpoints)
+
+
+async def _write_event(connection: AsyncConnection, event: Event) -> None:
+    await connection.execute(
+        _EVENT,
+        {
+            "id": event.id,
+            "merchant": event.merchant_id,
+            "type": event.type,
+            "object_id": event.object_id,
+            "sequence": event.sequence,
+            "cause": event.cause,
+            "sandbox": event.is_sandbox,
+            "version": API_VERSION,
+            "object": msgspec.json.encode(event.object),
+            "now": event.created_at,
+        },
+    )
+
+
+async def announce_test(
+    connection: AsyncConnection,
+    renderer: Renderer,
+    *,
+    merchant_id: str,
+    endpoint_id: str,
+    is_sandbox: bool,
+    cause: str,
+    now: datetime,
+) -> list[DeliveryRef]:
+    """A `webhook.test` event for one endpoint, whatever it subscribes to."""
+    event = Event(
+        id=new_id(EVENT),
+        merchant_id=merchant_id,
+        type=EventType.WEBHOOK_TEST,
+        object_id=endpoint_id,
+        sequence=int(now.timestamp() * 1000) % 2_000_000_000,
+        cause=cause,
+        is_sandbox=is_sandbox,
+        created_at=now,
+        object=None,
+    )
+    await _write_event(connection, event)
+    return await deliver_to(connection, renderer, event, [endpoint_id])
+
+
+async def deliver_to(
+    connection: AsyncConnection, renderer: Renderer, event: Event, endpoint_ids: list[str]
+) -> list[DeliveryRef]:
+    """One delivery row for each endpoint, its body serialised here and never again."""
+    refs = [DeliveryRef(id=new_id(DELIVERY), endpoint_id=endpoint) for endpoint in endpoint_ids]
+    if refs:
+        await connection.execute(
+            _DELIVERY,
+            [
+                {
+                    "id": ref.id,
+                    "merchant": event.merchant_id,
+                    "event": event.id,
+                    "endpoint": ref.endpoint_id,
+                    "body": renderer.webhook(event, ref.endpoint_id),
+                    "now": event.created_at,
+                }
+                for ref in refs
+            ],
+        )
+    return refs
+
+
+async def due_of_cause(
+    connection: AsyncConnection, *, merchant_id: str, object_id: str, cause: str
+) -> list[DeliveryRef]:
+    """The deliveries of an already booked step that still wait for their first success."""
+    found = await connection.execute(
+        _DUE_OF_CAUSE,
+        {"merchant": merchant_id, "object_id": object_id, "cause": cause, "pending": DeliveryState.PENDING},
+    )
+    return [DeliveryRef(id=row.id, endpoint_id=row.endpoint_id) for row in found]
+
+
+async def due_of_object(connection: AsyncConnection, *, merchant_id: str, object_id: str) -> list[DeliveryRef]:
+    """Every delivery about an object that still waits for its first success, oldest event first."""
+    found = await connection.execute(
+        _DUE_OF_OBJECT, {"merchant": merchant_id, "object_id": object_id, "pending": DeliveryState.PENDING}
+    )
+    return [DeliveryRef(id=row.id, endpoint_id=row.endpoint_id) for row in found]

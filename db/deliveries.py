@@ -1,0 +1,128 @@
+"""Webhook deliveries and the bank's health: the writes that are not an invoice's."""
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db import announcing
+from db.engine import as_merchant
+from db.rows import CONNECTION_COLUMNS, to_connection
+from domain.event import Attempted, AttemptOutcome, DeliveryState, DueDelivery, EventType
+from domain.invoice import DeliveryRef
+from domain.merchant import Health
+from domain.rendering import Renderer
+
+_DUE = text(
+    "select d.id, d.event_id, d.endpoint_id, w.url, w.secret_sealed, d.body, d.state, d.attempts"
+    " from deliveries d join webhook_endpoints w on w.id = d.endpoint_id and w.merchant_id = d.merchant_id"
+    " where d.merchant_id = :merchant and d.id = :id"
+)
+_ATTEMPT = text(
+    "insert into delivery_attempts (delivery_id, number, merchant_id, status, error, latency_ms, response_excerpt)"
+    " values (:id, :number, :merchant, :status, :error, :latency_ms, :excerpt)"
+    " on conflict (delivery_id, number) do nothing"
+)
+_OUTCOME = text(
+    "update deliveries set attempts = attempts + 1, last_status = :status, last_error = :error,"
+    " state = case when :delivered then 'delivered' when :dead then 'dead' else state end,"
+    " delivered_at = case when :delivered then now() end,"
+    " next_attempt_at = case when :delivered or :dead then null"
+    "   else now() + make_interval(secs => cast(:wait as double precision)) end"
+    " where merchant_id = :merchant and id = :id and state = 'pending' returning state, attempts"
+)
+_DEAD = text(
+    "update deliveries set state = 'dead', next_attempt_at = null, last_error = coalesce(last_error, 'never_attempted')"
+    " where merchant_id = :merchant and id = :id and state = 'pending' returning id"
+)
+_CLOCK = text("select clock_timestamp()")
+_HEALTH = text(f"select {CONNECTION_COLUMNS}, health_sequence from connections where id = :id for update")
+_HEALTH_OK = text("update connections set last_ok_at = now() where id = :id")
+_HEALTH_CHANGED = text(
+    "update connections set health = :health, health_reason = :reason, health_changed_at = now(),"
+    " health_sequence = health_sequence + 1,"
+    " last_ok_at = case when :health = 'connected' then now() else last_ok_at end"
+    f" where id = :id returning {CONNECTION_COLUMNS}, health_sequence"
+)
+
+
+class Deliveries:
+    """Reads what is due and books what became of it; raises `DatabaseUnavailable`."""
+
+    def __init__(self, engine: AsyncEngine, renderer: Renderer) -> None:
+        self._engine = engine
+        self._renderer = renderer
+
+    async def due(self, merchant_id: str, delivery_id: str) -> DueDelivery | None:
+        """All that one attempt needs."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            found = await connection.execute(_DUE, {"merchant": merchant_id, "id": delivery_id})
+            row = found.mappings().one_or_none()
+        return None if row is None else msgspec.convert(row, DueDelivery)
+
+    async def attempted(self, merchant_id: str, delivery_id: str, outcome: AttemptOutcome) -> Attempted:
+        """Books one attempt; an attempt on a delivery that is already settled leaves it as it is."""
+        values = {
+            "merchant": merchant_id,
+            "id": delivery_id,
+            "status": outcome.status,
+            "error": outcome.error,
+            "delivered": outcome.delivered,
+            "dead": outcome.dead,
+            "wait": outcome.wait or 0.0,
+        }
+        async with as_merchant(self._engine, merchant_id) as connection:
+            row = (await connection.execute(_OUTCOME, values)).one_or_none()
+            if row is None:
+                settled = (await connection.execute(_DUE, {"merchant": merchant_id, "id": delivery_id})).one()
+                return Attempted(state=DeliveryState(settled.state), attempts=settled.attempts)
+            values |= {"number": row.attempts, "latency_ms": outcome.latency_ms, "excerpt": outcome.excerpt}
+            await connection.execute(_ATTEMPT, values)
+        return Attempted(state=DeliveryState(row.state), attempts=row.attempts, retry_after=outcome.wait)
+
+    async def give_up(self, merchant_id: str, delivery_id: str) -> None:
+        """Marks a pending delivery dead."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            await connection.execute(_DEAD, {"merchant": merchant_id, "id": delivery_id})
+
+    async def test(self, merchant_id: str, endpoint_id: str, *, is_sandbox: bool, cause: str) -> list[DeliveryRef]:
+        """Writes a `webhook.test` event for one endpoint; the same cause gives the same delivery."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            due = await announcing.due_of_cause(connection, merchant_id=merchant_id, object_id=endpoint_id, cause=cause)
+            if due:
+                return due
+            now = (await connection.execute(_CLOCK)).scalar_one()
+            return await announcing.announce_test(
+                connection,
+                self._renderer,
+                merchant_id=merchant_id,
+                endpoint_id=endpoint_id,
+                is_sandbox=is_sandbox,
+                cause=cause,
+                now=now,
+            )
+
+    async def connection_health(
+        self, merchant_id: str, connection_id: str, health: Health, reason: str | None
+    ) -> list[DeliveryRef]:
+        """Books how the bank answers; a change is an event, the same health again is not."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            row = (await connection.execute(_HEALTH, {"id": connection_id})).mappings().one()
+            if (row["health"], row["health_reason"]) == (health, reason):
+                if health is Health.CONNECTED:
+                    await connection.execute(_HEALTH_OK, {"id": connection_id})
+                return []
+            changed = await connection.execute(
+                _HEALTH_CHANGED, {"id": connection_id, "health": health, "reason": reason}
+            )
+            row = changed.mappings().one()
+            after = to_connection({name: row[name] for name in row if name != "health_sequence"})
+            return await announcing.announce(
+                connection,
+                self._renderer,
+                after,
+                type_=EventType.KASPI_SESSION_CHANGED,
+                sequence=row["health_sequence"],
+                cause=f"health:{row['health_sequence']}",
+                is_sandbox=False,
+                now=after.health_changed_at,
+            )

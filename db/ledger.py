@@ -1,0 +1,269 @@
+"""The money writes. One call = one transaction = state + event + deliveries due; each may be repeated safely."""
+
+import hashlib
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db import announcing
+from db.engine import as_merchant
+from db.errors import BankPaymentTaken, IssueWindowMissed
+from db.rows import INVOICE_COLUMNS, to_invoice
+from domain.event import EventType
+from domain.invoice import (
+    CLOSED_UNPAID,
+    OPEN,
+    Attention,
+    Booked,
+    Change,
+    DeliveryRef,
+    Invoice,
+    Kind,
+    OpenInvoice,
+    Reason,
+    State,
+    can_become,
+)
+from domain.policy import PHONE_GAPS
+from domain.rendering import Renderer
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """`claimed` is True for exactly one caller ever: the one that may call the bank."""
+
+    invoice: Invoice
+    claimed: bool
+
+
+# The lock makes "too late" exact: whoever reads after `issue_before` under the same lock (reads.final_word) sees
+# every claim that was made in time, and no claim can follow.
+_LOCK = text("select pg_advisory_xact_lock(hashtextextended(:id, 0))")
+_CLAIM = text(
+    f"""
+    with numbered as (
+        update merchants set last_invoice_number = last_invoice_number + 1
+        where id = :merchant_id and clock_timestamp() < :issue_before
+            and not exists (select 1 from invoices where id = :invoice_id)
+        returning last_invoice_number as number
+    ), opened as (
+        insert into invoices (id, merchant_id, number, kind, is_sandbox, amount, state, description, phone,
+            external_order_id, connection_id, request_id, claimed_at, created_at, updated_at)
+        select :invoice_id, :merchant_id, number, :kind, :is_sandbox, :amount, 'processing', :description, :phone,
+            :external_order_id, :connection_id, :request_id, now(), now(), now()
+        from numbered returning *
+    ), keyed as (
+        insert into idempotency_keys (merchant_id, mode, operation, key_hash, fingerprint, resource_id)
+        select merchant_id, :mode, :operation, :key_hash, :fingerprint, id from opened
+        where cast(:key_hash as bytea) is not null
+        on conflict on constraint pk_idempotency_keys do update
+            set fingerprint = excluded.fingerprint, resource_id = excluded.resource_id, created_at = now(),
+                answer_status = null, answer_body = null
+            where idempotency_keys.created_at < now() - interval '30 days'
+    )
+    select {INVOICE_COLUMNS} from opened
+    """
+)
+_BY_ID = text(f"select {INVOICE_COLUMNS} from invoices where id = :id")
+_FOR_UPDATE = text(
+    f"select {INVOICE_COLUMNS}, request_id, deadline_at, clock_timestamp() as clock,"
+    " exists (select 1 from events e where e.object_id = i.id and e.cause = :cause) as told"
+    " from invoices i where id = :id for update"
+)
+_WRITE = text(
+    "update invoices set state = :state, status_reason = :status_reason, attention = :attention,"
+    " bank_payment_id = :bank_payment_id, bank_code = :bank_code, qr_token = :qr_token, payment_link = :payment_link,"
+    " expires_at = :expires_at, deadline_at = :deadline_at, paid_at = :paid_at, sequence = :sequence,"
+    " updated_at = :updated_at where id = :id"
+)
+_ANSWER = text(
+    "update idempotency_keys set answer_status = :status, answer_body = :body"
+    " where merchant_id = :merchant and resource_id = :id and answer_status is null"
+)
+_WATCH = text(
+    "insert into bank_watches (invoice_id, merchant_id, connection_id, bank_payment_id, kind, poll_interval,"
+    " next_check_at) values (:id, :merchant, :connection, :payment, :kind, :interval, :next)"
+    " on conflict (invoice_id) do nothing"
+)
+_WATCH_CLOSED = text(
+    "update bank_watches set closed = true, checks = 0, next_check_at = now() + interval '20 seconds'"
+    " where invoice_id = :id and merchant_id = :merchant"
+)
+_WATCH_PAID = text("delete from bank_watches where invoice_id = :id and merchant_id = :merchant")
+_CANCEL_ASKED = text(
+    "update bank_watches set cancel_requested = true where invoice_id = :id and merchant_id = :merchant"
+)
+
+
+def key_hash(key: str) -> bytes:
+    """How an idempotency key is kept."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+class Ledger:
+    """Writes invoices as the application's role. Every method raises `DatabaseUnavailable` when the database is."""
+
+    def __init__(self, engine: AsyncEngine, renderer: Renderer) -> None:
+        self._engine = engine
+        self._renderer = renderer
+
+    async def open_invoice(self, order: OpenInvoice) -> Opening:
+        """Records the bill and the intent to call the bank, once; `IssueWindowMissed` when it is too late.
+
+        A second call finds the first row and gives `claimed=False`: somebody may already have called the bank.
+        """
+        async with as_merchant(self._engine, order.merchant_id) as connection:
+            await connection.execute(_LOCK, {"id": order.invoice_id})
+            values = {field: getattr(order, field) for field in _CLAIM_FIELDS}
+            values["mode"] = "test" if order.is_sandbox else "live"
+            values["key_hash"] = key_hash(order.idempotency_key) if order.idempotency_key else None
+            row = (await connection.execute(_CLAIM, values)).mappings().one_or_none()
+            if row is not None:
+                return Opening(invoice=to_invoice(row), claimed=True)
+            row = (await connection.execute(_BY_ID, {"id": order.invoice_id})).mappings().one_or_none()
+        if row is None:
+            raise IssueWindowMissed("issue_before has passed")
+        return Opening(invoice=to_invoice(row), claimed=False)
+
+    async def book(self, change: Change) -> Booked:
+        """Makes one change; a repeated or meanwhile impossible one changes nothing and says what stands."""
+        async with as_merchant(self._engine, change.merchant_id) as connection:
+            found = await connection.execute(_FOR_UPDATE, {"id": change.invoice_id, "cause": change.cause})
+            row = found.mappings().one()
+            before = to_invoice({name: row[name] for name in Invoice.__struct_fields__})
+            after = None if row["told"] else _changed(before, change, row["clock"])
+            if after is None:
+                due = await announcing.due_of_cause(
+                    connection, merchant_id=before.merchant_id, object_id=before.id, cause=change.cause
+                )
+                return _booked(before, row["deadline_at"], due, created=False)
+            deadline = change.issued.deadline if change.issued else row["deadline_at"]
+            await self._write(connection, before, after, change, deadline)
+            if before.sequence == 0:
+                await self._keep_answer(connection, after, row["request_id"])
+            due = await self._announce(connection, before, after, change) if change.announce else []
+        return _booked(after, deadline, due, created=True)
+
+    async def standing(self, merchant_id: str, invoice_id: str) -> Booked:
+        """What stands now, with every delivery that still waits for its first success."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            row = (await connection.execute(_FOR_UPDATE, {"id": invoice_id, "cause": ""})).mappings().one()
+            due = await announcing.due_of_object(connection, merchant_id=merchant_id, object_id=invoice_id)
+        invoice = to_invoice({name: row[name] for name in Invoice.__struct_fields__})
+        return _booked(invoice, row["deadline_at"], due, created=False)
+
+    async def _write(
+        self,
+        connection: AsyncConnection,
+        before: Invoice,
+        after: Invoice,
+        change: Change,
+        deadline: datetime | None,
+    ) -> None:
+        values = {name: getattr(after, name) for name in _WRITTEN_FIELDS}
+        try:
+            await connection.execute(_WRITE, values | {"deadline_at": deadline})
+        except IntegrityError as error:
+            if "bank_payment_id" in str(error.orig):
+                raise BankPaymentTaken("the bank payment belongs to another invoice") from error
+            raise
+        if after.is_sandbox:
+            return
+        target = {"id": after.id, "merchant": after.merchant_id}
+        if change.issued and after.state in OPEN:
+            first = PHONE_GAPS[0][1] if after.kind is Kind.PHONE else change.issued.poll_interval
+            await connection.execute(
+                _WATCH,
+                target
+                | {
+                    "connection": after.connection_id,
+                    "payment": after.bank_payment_id,
+                    "kind": after.kind,
+                    "interval": change.issued.poll_interval,
+                    "next": after.updated_at + timedelta(seconds=first),
+                },
+            )
+        elif after.state in CLOSED_UNPAID and before.state not in CLOSED_UNPAID:
+            await connection.execute(_WATCH_CLOSED, target)
+        elif after.state is State.PAID:
+            await connection.execute(_WATCH_PAID, target)
+
+    async def _keep_answer(self, connection: AsyncConnection, invoice: Invoice, request_id: str) -> None:
+        status, body = self._renderer.creation_answer(invoice, request_id)
+        await connection.execute(
+            _ANSWER, {"status": status, "body": body, "merchant": invoice.merchant_id, "id": invoice.id}
+        )
+
+    async def _announce(
+        self, connection: AsyncConnection, before: Invoice, after: Invoice, change: Change
+    ) -> list[DeliveryRef]:
+        only_attention = change.state is None and change.attention is not None
+        return await announcing.announce(
+            connection,
+            self._renderer,
+            after,
+            type_=EventType.INVOICE_ATTENTION_REQUIRED if only_attention else EventType.INVOICE_STATUS_CHANGED,
+            sequence=after.sequence,
+            cause=change.cause,
+            is_sandbox=after.is_sandbox,
+            now=after.updated_at,
+            previous_state=before.state,
+        )
+
+    async def cancel_asked(self, merchant_id: str, invoice_id: str) -> None:
+        """Remembers that the merchant wants to cancel, so that the bank's plain "Error" later reads as canceled."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            await connection.execute(_CANCEL_ASKED, {"id": invoice_id, "merchant": merchant_id})
+
+
+_CLAIM_FIELDS = (
+    "invoice_id", "merchant_id", "kind", "is_sandbox", "amount", "issue_before", "fingerprint", "operation",
+    "request_id", "connection_id", "phone", "description", "external_order_id",
+)  # fmt: skip
+_WRITTEN_FIELDS = (
+    "id", "state", "status_reason", "attention", "bank_payment_id", "bank_code", "qr_token", "payment_link",
+    "expires_at", "paid_at", "sequence", "updated_at",
+)  # fmt: skip
+
+
+def _changed(before: Invoice, change: Change, now: datetime) -> Invoice | None:
+    """The invoice after the change, None when there is nothing to change or the change has become impossible."""
+    state = change.state or before.state
+    moves = state is not before.state
+    if moves and not can_become(before.state, state):
+        return None
+    attention = change.attention or (None if change.clear_attention else before.attention)
+    reason = change.reason if change.state else before.status_reason
+    late = moves and state is State.PAID and before.state in CLOSED_UNPAID
+    if late:
+        attention, reason = Attention.PAID_LATE, Reason.PAID_LATE
+    if not moves and (attention, reason) == (before.attention, before.status_reason):
+        return None
+    issued = change.issued
+    return msgspec.structs.replace(
+        before,
+        state=state,
+        status_reason=reason,
+        attention=attention,
+        bank_payment_id=issued.bank_payment_id if issued else before.bank_payment_id,
+        bank_code=change.bank_code if change.bank_code is not None else before.bank_code,
+        qr_token=issued.qr_token if issued else before.qr_token,
+        payment_link=issued.payment_link if issued else before.payment_link,
+        expires_at=issued.expires_at if issued else before.expires_at,
+        paid_at=now if state is State.PAID and before.paid_at is None else before.paid_at,
+        sequence=before.sequence + 1,
+        updated_at=now,
+    )
+
+
+def _booked(invoice: Invoice, deadline: datetime | None, due: list[DeliveryRef], *, created: bool) -> Booked:
+    return Booked(
+        state=invoice.state,
+        attention=invoice.attention,
+        deadline=deadline,
+        bank_payment_id=invoice.bank_payment_id,
+        deliveries=due,
+        created=created,
+    )

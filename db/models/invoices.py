@@ -1,0 +1,127 @@
+"""Invoices, the answers kept for idempotency keys, and the bookkeeping of status checks."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+
+from db.models.base import created, metadata, moment, tenant
+
+_STATES = "('processing','pending','paid','canceled','expired','failed','partially_refunded','refunded')"
+
+invoices = Table(
+    "invoices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    tenant(),
+    Column("number", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("is_sandbox", Boolean, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("refunded", BigInteger, nullable=False, server_default=text("0")),
+    Column("state", Text, nullable=False),
+    Column("status_reason", Text),
+    Column("attention", Text),
+    Column("description", Text),
+    Column("phone", Text),
+    Column("external_order_id", Text),
+    Column("connection_id", Text, ForeignKey("connections.id")),
+    Column("bank_payment_id", BigInteger),
+    Column("bank_code", BigInteger),
+    Column("qr_token", Text),
+    Column("payment_link", Text),
+    Column("sequence", Integer, nullable=False, server_default=text("0")),
+    Column("request_id", Text, nullable=False),
+    # When a process claimed the right to make the bank call; a second claimant must read back, never call.
+    moment("claimed_at", nullable=False),
+    moment("deadline_at"),
+    moment("expires_at"),
+    moment("paid_at"),
+    created(),
+    moment("updated_at", nullable=False),
+    CheckConstraint("kind in ('phone', 'qr', 'link')", name="kind"),
+    CheckConstraint(f"state in {_STATES}", name="state"),
+    CheckConstraint("amount between 1 and 9999999999", name="amount"),
+    CheckConstraint("refunded between 0 and amount", name="refunded"),
+    CheckConstraint("(kind = 'phone') = (phone is not null)", name="phone"),
+    CheckConstraint("is_sandbox or connection_id is not null", name="connection"),
+    CheckConstraint("(state in ('paid', 'partially_refunded', 'refunded')) = (paid_at is not null)", name="paid_at"),
+    Index("uq_invoices_merchant_id_number", "merchant_id", "number", unique=True),
+    Index("ix_invoices_merchant_id_created_at_id", "merchant_id", "created_at", "id"),
+    Index("ix_invoices_merchant_id_state", "merchant_id", "state", "created_at", "id"),
+    Index(
+        "ix_invoices_merchant_id_external_order_id",
+        "merchant_id",
+        "external_order_id",
+        postgresql_where=text("external_order_id is not null"),
+    ),
+    # A bank payment belongs to one invoice: the last line of defence against booking one payment twice.
+    Index(
+        "uq_invoices_connection_id_bank_payment_id",
+        "connection_id",
+        "bank_payment_id",
+        unique=True,
+        postgresql_where=text("bank_payment_id is not null and not is_sandbox"),
+    ),
+    Index(
+        "ix_invoices_merchant_id_attention",
+        "merchant_id",
+        "attention",
+        postgresql_where=text("attention is not null"),
+    ),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    tenant(),
+    Column("mode", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    # Merchants put order numbers and worse into keys: only a hash is kept.
+    Column("key_hash", LargeBinary, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),
+    Column("answer_status", Integer),
+    Column("answer_body", LargeBinary),
+    created(),
+    PrimaryKeyConstraint("merchant_id", "mode", "operation", "key_hash"),
+    CheckConstraint("mode in ('test', 'live')", name="mode"),
+    Index("ix_idempotency_keys_merchant_id_resource_id", "merchant_id", "resource_id"),
+)
+
+bank_watches = Table(
+    "bank_watches",
+    metadata,
+    Column("invoice_id", Text, ForeignKey("invoices.id"), primary_key=True),
+    tenant(),
+    Column("connection_id", Text, ForeignKey("connections.id"), nullable=False),
+    Column("bank_payment_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("poll_interval", Double, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("closed", Boolean, nullable=False, server_default=text("false")),
+    Column("checks", Integer, nullable=False, server_default=text("0")),
+    Column("last_word", Text),
+    moment("last_checked_at"),
+    moment("requested_at"),
+    moment("next_check_at"),
+    created(),
+    Index(
+        "ix_bank_watches_merchant_id_connection_id_next_check_at",
+        "merchant_id",
+        "connection_id",
+        "next_check_at",
+        postgresql_where=text("next_check_at is not null"),
+    ),
+)

@@ -1,0 +1,179 @@
+"""Plain records that are not money: merchants, keys, connections, webhook endpoints."""
+
+import secrets
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.engine import as_merchant, transaction
+from db.rows import CONNECTION_COLUMNS, ENDPOINT_COLUMNS, to_connection, to_endpoint
+from domain.bank import Scheme
+from domain.event import Endpoint
+from domain.ids import API_KEY, CONNECTION, ENDPOINT, MERCHANT, new_id
+from domain.merchant import Connection, Merchant, Mode
+
+_MERCHANTS = text("select id, name, bin, created_at from merchants order by created_at, id")
+_MERCHANT = text("select id, name, bin, created_at from merchants where id = :id")
+_NEW_MERCHANT = text(
+    "insert into merchants (id, name, bin, id_salt) values (:id, :name, :bin, :salt)"
+    " returning id, name, bin, created_at"
+)
+_NEW_KEY = text(
+    "insert into api_keys (id, merchant_id, mode, name, key_hash, hint)"
+    " values (:id, :merchant, :mode, :name, :hash, :hint)"
+)
+_KEYS = text(
+    "select id, merchant_id, mode, name, hint, created_at, revoked_at from api_keys"
+    " where merchant_id = :merchant order by created_at, id"
+)
+_REVOKE = text("update api_keys set revoked_at = now() where id = :id and revoked_at is null returning id")
+_RETIRE = text("update connections set active = 0 where merchant_id = :merchant and active = 1")
+_NEW_CONNECTION = text(
+    "insert into connections (id, merchant_id, scheme, base_url, organization_bin, trade_point_id, trade_point_name,"
+    " device_id, secrets_sealed, health, health_changed_at, last_ok_at)"
+    " values (:id, :merchant, :scheme, :base_url, :organization_bin, :trade_point_id, :trade_point_name, :device_id,"
+    f" :sealed, 'connected', now(), now()) returning {CONNECTION_COLUMNS}"
+)
+_CONNECTIONS = text(f"select {CONNECTION_COLUMNS} from connections where active = 1 order by created_at, id")
+_WATCHED = text(
+    f"select {CONNECTION_COLUMNS} from connections c where active = 1 or exists"
+    " (select 1 from bank_watches w where w.connection_id = c.id) order by created_at, id"
+)
+_SEALED = text(
+    f"select {CONNECTION_COLUMNS}, secrets_sealed from connections where merchant_id = :merchant and id = :id"
+)
+_NEW_ENDPOINT = text(
+    "insert into webhook_endpoints (id, merchant_id, url, events, is_sandbox, secret_sealed, updated_at)"
+    f" values (:id, :merchant, :url, :events, :sandbox, :sealed, now()) returning {ENDPOINT_COLUMNS}"
+)
+
+
+class ApiKeyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key as an operator sees it: never the key, only a hint of its end."""
+
+    id: str
+    merchant_id: str
+    mode: Mode
+    name: str
+    hint: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class NewConnection(msgspec.Struct, frozen=True, kw_only=True):
+    """A link to the bank that works (the device is registered)."""
+
+    id: str
+    merchant_id: str
+    scheme: Scheme
+    base_url: str
+    organization_bin: str | None
+    trade_point_id: int
+    trade_point_name: str | None
+    device_id: str
+    sealed: bytes
+
+
+def new_connection_id() -> str:
+    """Made before the row, because the sealed secrets are bound to it."""
+    return new_id(CONNECTION)
+
+
+def new_endpoint_id() -> str:
+    """Made before the row, because the sealed secret is bound to it."""
+    return new_id(ENDPOINT)
+
+
+class Registry:
+    """Operators' records over every merchant; needs the operator role's engine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def merchants(self) -> list[Merchant]:
+        """Every merchant, oldest first."""
+        async with transaction(self._engine) as connection:
+            return [msgspec.convert(row, Merchant) for row in (await connection.execute(_MERCHANTS)).mappings()]
+
+    async def merchant(self, merchant_id: str) -> Merchant | None:
+        """One merchant."""
+        async with transaction(self._engine) as connection:
+            row = (await connection.execute(_MERCHANT, {"id": merchant_id})).mappings().one_or_none()
+        return None if row is None else msgspec.convert(row, Merchant)
+
+    async def add_merchant(self, name: str, bin_: str) -> Merchant:
+        """A new merchant; the BIN is checked by the caller (domain.bin)."""
+        values = {"id": new_id(MERCHANT), "name": name, "bin": bin_, "salt": secrets.token_bytes(32)}
+        async with transaction(self._engine) as connection:
+            return msgspec.convert((await connection.execute(_NEW_MERCHANT, values)).mappings().one(), Merchant)
+
+    async def add_key(self, merchant_id: str, mode: Mode, name: str, *, hashed: bytes, hint: str) -> str:
+        """Keeps a key's hash; gives the key's id."""
+        key_id = new_id(API_KEY)
+        values = {"id": key_id, "merchant": merchant_id, "mode": mode, "name": name, "hash": hashed, "hint": hint}
+        async with transaction(self._engine) as connection:
+            await connection.execute(_NEW_KEY, values)
+        return key_id
+
+    async def keys(self, merchant_id: str) -> list[ApiKeyRow]:
+        """A merchant's keys, revoked ones too."""
+        async with transaction(self._engine) as connection:
+            found = await connection.execute(_KEYS, {"merchant": merchant_id})
+            return [msgspec.convert(row, ApiKeyRow) for row in found.mappings()]
+
+    async def revoke_key(self, key_id: str) -> bool:
+        """True when the key was valid until now."""
+        async with transaction(self._engine) as connection:
+            return (await connection.execute(_REVOKE, {"id": key_id})).scalar_one_or_none() is not None
+
+    async def add_connection(self, new: NewConnection) -> Connection:
+        """Puts the link into use; the one before stays for its open payments."""
+        async with transaction(self._engine) as connection:
+            await connection.execute(_RETIRE, {"merchant": new.merchant_id})
+            values = msgspec.structs.asdict(new)
+            values["merchant"] = values.pop("merchant_id")
+            return to_connection((await connection.execute(_NEW_CONNECTION, values)).mappings().one())
+
+    async def connections(self) -> list[Connection]:
+        """Every link in use."""
+        async with transaction(self._engine) as connection:
+            return [to_connection(row) for row in (await connection.execute(_CONNECTIONS)).mappings()]
+
+    async def watched_connections(self) -> list[Connection]:
+        """Every link that is in use or still has payments to watch."""
+        async with transaction(self._engine) as connection:
+            return [to_connection(row) for row in (await connection.execute(_WATCHED)).mappings()]
+
+
+class MerchantRecords:
+    """One merchant's own records, as the application's role."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def sealed_connection(self, merchant_id: str, connection_id: str) -> tuple[Connection, bytes] | None:
+        """A link with its sealed secrets."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            found = await connection.execute(_SEALED, {"merchant": merchant_id, "id": connection_id})
+            row = found.mappings().one_or_none()
+        if row is None:
+            return None
+        plain = to_connection({name: row[name] for name in Connection.__struct_fields__})
+        return plain, row["secrets_sealed"]
+
+    async def add_endpoint(
+        self, merchant_id: str, endpoint_id: str, *, url: str, events: list[str], is_sandbox: bool, sealed: bytes
+    ) -> Endpoint:
+        """A new webhook receiver."""
+        values = {
+            "id": endpoint_id,
+            "merchant": merchant_id,
+            "url": url,
+            "events": events,
+            "sandbox": is_sandbox,
+            "sealed": sealed,
+        }
+        async with as_merchant(self._engine, merchant_id) as connection:
+            return to_endpoint((await connection.execute(_NEW_ENDPOINT, values)).mappings().one())

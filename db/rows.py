@@ -1,0 +1,27 @@
+"""Rows to domain structs."""
+
+import msgspec
+from sqlalchemy import RowMapping
+
+from domain.event import Endpoint
+from domain.invoice import Invoice
+from domain.merchant import Connection
+
+INVOICE_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Invoice))
+CONNECTION_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Connection))
+ENDPOINT_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Endpoint))
+
+
+def to_invoice(row: RowMapping | dict[str, object]) -> Invoice:
+    """A row of `INVOICE_COLUMNS`."""
+    return msgspec.convert(row, Invoice)
+
+
+def to_connection(row: RowMapping | dict[str, object]) -> Connection:
+    """A row of `CONNECTION_COLUMNS`."""
+    return msgspec.convert(row, Connection)
+
+
+def to_endpoint(row: RowMapping | dict[str, object]) -> Endpoint:
+    """A row of `ENDPOINT_COLUMNS`."""
+    return msgspec.convert(row, Endpoint)

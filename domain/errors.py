@@ -1,0 +1,106 @@
+"""The one list of error codes, and the one exception that carries them to a contract's words."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Code(StrEnum):
+    """Stable codes; each contract owns a total table from these to its HTTP statuses."""
+
+    INVALID_REQUEST = "invalid_request"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN_MODE = "test_key_cannot_do_live"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    IDEMPOTENCY_IN_FLIGHT = "idempotency_in_flight"
+    KASPI_NOT_CONNECTED = "kaspi_not_connected"
+    KASPI_SCHEME_UNSUPPORTED = "kaspi_scheme_unsupported"
+    KASPI_REFUSED = "kaspi_refused"
+    KASPI_MISCONFIGURED = "kaspi_misconfigured"
+    KASPI_UNAVAILABLE = "kaspi_unavailable"
+    KASPI_OUTCOME_UNKNOWN = "kaspi_outcome_unknown"
+    INVOICE_NOT_CANCELABLE = "invoice_not_cancelable"
+    INVOICE_ALREADY_PAID = "invoice_already_paid"
+    INVOICE_CLOSED = "invoice_closed"
+    NOT_SANDBOX = "not_a_sandbox_invoice"
+    ENGINE_UNAVAILABLE = "engine_unavailable"
+    ENGINE_SLOW = "engine_slow"
+    DATABASE_UNAVAILABLE = "database_unavailable"
+    ILLEGAL_TRANSITION = "illegal_transition"
+    INTERNAL = "internal_error"
+
+
+MESSAGES: dict[Code, str] = {
+    Code.INVALID_REQUEST: "The request has wrong or missing fields; see errors.",
+    Code.UNAUTHORIZED: "The X-API-Key header is missing, wrong or revoked.",
+    Code.FORBIDDEN_MODE: "A test key works with sandbox objects only; use a live key.",
+    Code.NOT_FOUND: "There is no such object.",
+    Code.METHOD_NOT_ALLOWED: "This path does not take this method.",
+    Code.UNSUPPORTED_MEDIA_TYPE: "Send the body as application/json.",
+    Code.PAYLOAD_TOO_LARGE: "The body is too large.",
+    Code.IDEMPOTENCY_KEY_REUSED: "This Idempotency-Key was used with another body; use a new key.",
+    Code.IDEMPOTENCY_IN_FLIGHT: "The first request with this Idempotency-Key is still being handled; repeat later.",
+    Code.KASPI_NOT_CONNECTED: "Kaspi is not connected for this merchant.",
+    Code.KASPI_SCHEME_UNSUPPORTED: "The merchant's Kaspi scheme cannot do this."
+    " Invoices to a phone need scheme r3; use a QR or a link.",
+    Code.KASPI_REFUSED: "Kaspi refused the operation; nothing was issued.",
+    Code.KASPI_MISCONFIGURED: "The Kaspi connection is misconfigured; nothing was issued. An operator must act.",
+    Code.KASPI_UNAVAILABLE: "Kaspi could not be reached; nothing was issued. Repeat with a new Idempotency-Key.",
+    Code.KASPI_OUTCOME_UNKNOWN: "Kaspi's answer was lost, so the outcome is not known yet; read the object later.",
+    Code.INVOICE_NOT_CANCELABLE: "This invoice cannot be canceled.",
+    Code.INVOICE_ALREADY_PAID: "The invoice is already paid.",
+    Code.INVOICE_CLOSED: "The invoice's story is over; it takes no more changes.",
+    Code.NOT_SANDBOX: "Only sandbox invoices can be simulated.",
+    Code.ENGINE_UNAVAILABLE: "The engine or its worker is unavailable; nothing was issued."
+    " Repeat with the same Idempotency-Key.",
+    Code.ENGINE_SLOW: "The engine or its worker did not answer in time; nothing was lost, read the object later.",
+    Code.DATABASE_UNAVAILABLE: "The database is unavailable. Repeat later, a creation with the same Idempotency-Key.",
+    Code.ILLEGAL_TRANSITION: "The object cannot go to this state from its present one.",
+    Code.INTERNAL: "An unexpected error happened on our side; quote request_id to the operator.",
+}
+
+RETRYABLE = frozenset(
+    {
+        Code.IDEMPOTENCY_IN_FLIGHT,
+        Code.ENGINE_UNAVAILABLE,
+        Code.ENGINE_SLOW,
+        Code.DATABASE_UNAVAILABLE,
+        Code.KASPI_UNAVAILABLE,
+        Code.INTERNAL,
+    }
+)
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One wrong field: where it stands (dotted path), a stable code, and what is wrong in a sentence."""
+
+    field: str
+    code: str
+    message: str
+
+
+class TolemError(Exception):
+    """A failure with a stable code. `details` and `message` are public: never personal data or upstream text."""
+
+    def __init__(
+        self,
+        code: Code,
+        message: str | None = None,
+        *,
+        errors: list[FieldError] | None = None,
+        details: dict[str, str] | None = None,
+    ) -> None:
+        self.code = code
+        self.message = message or MESSAGES[code]
+        self.errors = errors or []
+        self.details = details or {}
+        super().__init__(f"{code}: {self.message}")
+
+
+def invalid(*errors: FieldError) -> TolemError:
+    """The error that names every wrong field."""
+    return TolemError(Code.INVALID_REQUEST, errors=list(errors))

@@ -1,0 +1,217 @@
+"""The invoice: its states, which changes are legal, and the five words merchants see."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """How the payer gets the bill: remote/create, qr/create or qr/create-link (Kaspi guide §2.2, §2.4)."""
+
+    PHONE = "phone"
+    QR = "qr"
+    LINK = "link"
+
+
+class State(StrEnum):
+    """Our precise state. `PROCESSING` is both "not yet issued" and "the payer is confirming"."""
+
+    PROCESSING = "processing"
+    PENDING = "pending"
+    PAID = "paid"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    PARTIALLY_REFUNDED = "partially_refunded"
+    REFUNDED = "refunded"
+
+
+class Attention(StrEnum):
+    """Why a human has to look at an invoice; orthogonal to its state."""
+
+    OUTCOME_UNKNOWN = "kaspi_outcome_unknown"
+    PAYMENT_NOT_FOUND = "kaspi_payment_not_found"
+    AMOUNT_MISMATCH = "kaspi_amount_mismatch"
+    UNKNOWN_WORD = "kaspi_unknown_status"
+    PAID_LATE = "paid_after_close"
+
+
+class Reason(StrEnum):
+    """Why an invoice is in its state, in a stable word for programs."""
+
+    PAYER_CONFIRMING = "payer_confirming"
+    CANCELED_BY_MERCHANT = "canceled_by_merchant"
+    CANCELED_AT_BANK = "canceled_at_bank"
+    REJECTED_BY_PAYER = "rejected_by_payer"
+    DECLINED_OR_ERROR = "declined_or_error"
+    EXPIRED = "not_paid_in_time"
+    CONFIRMATION_TIMEOUT = "payer_did_not_confirm"
+    REFUSED = "kaspi_refused"
+    MISCONFIGURED = "kaspi_misconfigured"
+    UNAVAILABLE = "kaspi_unavailable"
+    DECLARED_ABSENT = "declared_absent_by_operator"
+    PAID_LATE = "paid_after_close"
+    SIMULATED = "simulated"
+
+
+OPEN = frozenset({State.PROCESSING, State.PENDING})
+CLOSED_UNPAID = frozenset({State.CANCELED, State.EXPIRED, State.FAILED})
+
+# Late truth is allowed: the bank may take the money after we gave up. The database enforces the same table
+# (migrations: invoice_transitions), so that no code path can break it.
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.PROCESSING: frozenset({State.PENDING, State.PAID}) | CLOSED_UNPAID,
+    State.PENDING: frozenset({State.PROCESSING, State.PAID}) | CLOSED_UNPAID,
+    State.CANCELED: frozenset({State.PAID}),
+    State.EXPIRED: frozenset({State.PAID}),
+    State.FAILED: frozenset({State.PAID}),
+    State.PAID: frozenset({State.PARTIALLY_REFUNDED, State.REFUNDED}),
+    State.PARTIALLY_REFUNDED: frozenset({State.REFUNDED}),
+    State.REFUNDED: frozenset(),
+}
+
+
+def can_become(old: State, new: State) -> bool:
+    """True for a legal change; staying in the same state is not a change."""
+    return new in TRANSITIONS[old]
+
+
+class PublicStatus(StrEnum):
+    """The published words of the v1 contract."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    PAID = "paid"
+    CANCELED = "canceled"
+    REFUNDED = "refunded"
+
+
+_PUBLIC = {
+    State.PROCESSING: PublicStatus.PROCESSING,
+    State.PENDING: PublicStatus.PENDING,
+    State.PAID: PublicStatus.PAID,
+    State.CANCELED: PublicStatus.CANCELED,
+    State.EXPIRED: PublicStatus.CANCELED,
+    State.FAILED: PublicStatus.CANCELED,
+    State.PARTIALLY_REFUNDED: PublicStatus.PAID,
+    State.REFUNDED: PublicStatus.REFUNDED,
+}
+
+
+def public_status(state: State) -> PublicStatus:
+    """The five-word view: expired and failed show as canceled, partially refunded as paid."""
+    return _PUBLIC[state]
+
+
+def states_of(status: PublicStatus) -> list[State]:
+    """Every state that shows as this public word."""
+    return [state for state, word in _PUBLIC.items() if word is status]
+
+
+class Invoice(msgspec.Struct, frozen=True, kw_only=True):
+    """One bill. Amounts in tiyn, times aware UTC."""
+
+    id: str
+    merchant_id: str
+    number: int
+    kind: Kind
+    is_sandbox: bool
+    amount: int
+    state: State
+    created_at: datetime
+    updated_at: datetime
+    description: str | None = None
+    phone: str | None = None
+    external_order_id: str | None = None
+    attention: Attention | None = None
+    status_reason: Reason | None = None
+    connection_id: str | None = None
+    bank_payment_id: int | None = None
+    bank_code: int | None = None
+    qr_token: str | None = None
+    payment_link: str | None = None
+    refunded: int = 0
+    paid_at: datetime | None = None
+    expires_at: datetime | None = None
+    sequence: int = 0
+
+
+class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
+    """The command to open and issue one bill.
+
+    `issue_before` is a moment of the database's clock: whoever asks was promised that nothing is issued
+    after it. `answer_by` is when the HTTP answer went out at the latest; a later truth is told by an event.
+    `late_watch` is how many seconds an unpaid close is watched for late money.
+    """
+
+    invoice_id: str
+    merchant_id: str
+    kind: Kind
+    is_sandbox: bool
+    amount: int
+    issue_before: datetime
+    answer_by: datetime
+    fingerprint: str
+    operation: str
+    request_id: str
+    late_watch: float
+    connection_id: str | None = None
+    phone: str | None = None
+    description: str | None = None
+    external_order_id: str | None = None
+    idempotency_key: str | None = None
+
+
+def bank_reference(invoice_id: str) -> str:
+    """The short unique text in the bill's comment, by which a person finds it in the Kaspi Pay app."""
+    return f"T-{invoice_id.removeprefix('inv_')[:10]}"
+
+
+class Issued(msgspec.Struct, frozen=True, kw_only=True):
+    """What the bank gave for a bill that now exists there. Lengths in seconds."""
+
+    bank_payment_id: int
+    expires_at: datetime
+    deadline: datetime
+    poll_interval: float
+    qr_token: str | None = None
+    payment_link: str | None = None
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step of an invoice's life as the ledger books it: state, event and deliveries in one transaction.
+
+    `cause` names the step within the invoice; booking the same cause again changes nothing and gives the
+    first result. `state` None keeps the state (an attention set or cleared). `announce` False books silently,
+    for the step that the HTTP answer itself tells.
+    """
+
+    invoice_id: str
+    merchant_id: str
+    cause: str
+    state: State | None = None
+    reason: Reason | None = None
+    attention: Attention | None = None
+    clear_attention: bool = False
+    issued: Issued | None = None
+    bank_code: int | None = None
+    announce: bool = True
+
+
+class DeliveryRef(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook delivery that is due."""
+
+    id: str
+    endpoint_id: str
+
+
+class Booked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What stands in the books after a change; small, because it goes into workflow histories."""
+
+    state: State
+    attention: Attention | None = None
+    deadline: datetime | None = None
+    bank_payment_id: int | None = None
+    deliveries: list[DeliveryRef] = []
+    created: bool = True

@@ -1,0 +1,35 @@
+"""What the books ask of a contract: the exact bytes to keep for an answer and for a webhook."""
+
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from domain.event import EventType
+from domain.invoice import Invoice
+from domain.merchant import Connection
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to one object; `object` is as it was then."""
+
+    id: str
+    merchant_id: str
+    type: EventType
+    object_id: str
+    sequence: int
+    cause: str
+    is_sandbox: bool
+    created_at: datetime
+    object: Invoice | Connection | None
+    previous_state: str | None = None
+
+
+class Renderer(Protocol):
+    """Bytes of a contract. The books store them, so that replays and retries are byte-equal."""
+
+    def creation_answer(self, invoice: Invoice, request_id: str) -> tuple[int, bytes]:
+        """HTTP status and body that tell how the creation of this invoice ended."""
+
+    def webhook(self, event: Event, endpoint_id: str) -> bytes:
+        """The body of a webhook."""

@@ -1,0 +1,39 @@
+"""Names that client, worker and server must spell alike: task queues and search attributes."""
+
+from typing import Final
+
+import msgspec
+from temporalio.common import SearchAttributeKey
+
+
+class TaskQueues(msgspec.Struct, frozen=True):
+    """Separate queues, so that slow receivers or an ill bank never starve refunds.
+
+    The queue of workflows is the prefix itself: a workflow finds its sisters by
+    ``TaskQueues(workflow.info().task_queue)`` without reading settings.
+    """
+
+    prefix: str = "tolem"
+
+    @property
+    def workflows(self) -> str:
+        """Workflows and the ledger's activities."""
+        return self.prefix
+
+    @property
+    def kaspi(self) -> str:
+        return f"{self.prefix}-kaspi"
+
+    @property
+    def webhooks(self) -> str:
+        return f"{self.prefix}-webhooks"
+
+
+QUEUES: Final = TaskQueues()
+
+MERCHANT: Final = SearchAttributeKey.for_keyword("TolemMerchant")
+MODE: Final = SearchAttributeKey.for_keyword("TolemMode")
+STATE: Final = SearchAttributeKey.for_keyword("TolemState")
+ATTENTION: Final = SearchAttributeKey.for_keyword("TolemAttention")
+
+SEARCH_ATTRIBUTES: Final = (MERCHANT, MODE, STATE, ATTENTION)

@@ -1,0 +1,28 @@
+"""What can go wrong between us and a merchant's server, in words that stay the same between versions."""
+
+from enum import StrEnum
+
+
+class FailureCode(StrEnum):
+    """Why an attempt did not deliver; shown to merchants and stored, so the words never change."""
+
+    URL_REFUSED = "url_refused"  # the URL, or an address its name resolves to, is not one we call
+    DNS_FAILED = "dns_failed"
+    CONNECT_FAILED = "connect_failed"
+    TLS_FAILED = "tls_failed"
+    TIMEOUT = "timeout"  # connecting, or the whole attempt including the body
+    CONNECTION_RESET = "connection_reset"  # the connection broke before the answer was complete
+    PROTOCOL_ERROR = "protocol_error"  # the answer is not HTTP, or ended too early
+    HTTP_STATUS = "http_status"  # a whole answer that is not 2xx
+
+
+class UrlRefused(Exception):
+    """A webhook URL we will not call. `reason` is a sentence for the merchant and never repeats the URL."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class SignatureMismatch(Exception):
+    """A webhook request that is not proven to be ours, unchanged and recent. The text holds no header or body."""

@@ -1,0 +1,198 @@
+"""The typed doorway to the workflows, for the API, the CLI and the worker's start."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowFailureError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.delivering import TestEndpoint
+from activities.failures import WINDOW_MISSED
+from activities.watching import WatchConnection
+from domain.bank import BankFact, Verdict
+from domain.errors import Code, TolemError
+from domain.invoice import OpenInvoice, State
+from domain.money import format_amount
+from runtime.temporal_names import MERCHANT, MODE, TaskQueues
+from workflows.invoice_messages import AwaitIssued, Resolve, Simulate
+
+_GONE = {RPCStatusCode.NOT_FOUND}
+_TRANSIENT = {
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.ABORTED,
+    RPCStatusCode.INTERNAL,
+    RPCStatusCode.UNKNOWN,
+}
+
+
+class NotIssued(Exception):
+    """The engine says that nothing was issued in the window it was given; ask again or give up."""
+
+
+class EngineAway(Exception):
+    """Temporal or every worker is unreachable, or too slow for the time given. What happened is not known."""
+
+
+class Engine:
+    """Starts and talks to workflows; business failures come out as `TolemError`."""
+
+    def __init__(self, client: Client, queues: TaskQueues) -> None:
+        self._client = client
+        self._queues = queues
+
+    async def issue(self, order: OpenInvoice, *, wait: float) -> None:
+        """Starts (or joins) the invoice's workflow and waits until the bill is issued or refused.
+
+        Returns when the books tell the outcome. `NotIssued`: this attempt's window was missed. `EngineAway`:
+        no answer within `wait` seconds. An identical repeat adds nothing to the history.
+        """
+        start: WithStartWorkflowOperation[Any, State] = WithStartWorkflowOperation(
+            "invoice",
+            order,
+            id=f"invoice-{order.invoice_id}",
+            task_queue=self._queues.workflows,
+            # A second start is possible only where the first run failed, that is, where nothing was issued.
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+            search_attributes=TypedSearchAttributes(
+                [
+                    SearchAttributePair(MERCHANT, order.merchant_id),
+                    SearchAttributePair(MODE, "test" if order.is_sandbox else "live"),
+                ]
+            ),
+            static_summary=f"{order.kind} invoice, {format_amount(order.amount)} KZT",
+        )
+        ask = AwaitIssued(fingerprint=order.fingerprint, issue_before=order.issue_before)
+        try:
+            async with asyncio.timeout(wait):
+                await self._client.execute_update_with_start_workflow(
+                    "issued", ask, id=f"issued-{order.fingerprint[:32]}", start_workflow_operation=start
+                )
+        except WorkflowAlreadyStartedError:
+            return  # the story is over: the books tell it
+        except WorkflowUpdateFailedError as error:
+            raise _business(error) from error
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            raise EngineAway("no answer in time") from error
+        except RPCError as error:
+            raise _engine_error(error) from error
+
+    async def cancel(self, invoice_id: str, *, wait: float) -> None:
+        """Asks the bank to withdraw a bill; returns when the books say canceled."""
+        await self._update(invoice_id, "cancel", None, wait=wait)
+
+    async def simulate(self, invoice_id: str, verdict: Verdict, *, wait: float) -> None:
+        """The simulated payer's act; returns when it is booked."""
+        await self._update(invoice_id, "simulate", Simulate(verdict=verdict), wait=wait)
+
+    async def resolve(self, invoice_id: str, ask: Resolve, *, wait: float) -> None:
+        """An operator's decision on an attention case."""
+        await self._update(invoice_id, "resolve", ask, wait=wait)
+
+    async def _update(self, invoice_id: str, name: str, argument: object | None, *, wait: float) -> None:
+        handle = self._client.get_workflow_handle(f"invoice-{invoice_id}")
+        arguments = [] if argument is None else [argument]
+        try:
+            async with asyncio.timeout(wait):
+                await handle.execute_update(name, args=arguments, id=uuid4().hex, result_type=State)
+        except WorkflowUpdateFailedError as error:
+            raise _business(error) from error
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            raise EngineAway("no answer in time") from error
+        except RPCError as error:
+            if error.status in _GONE:
+                raise TolemError(Code.INVOICE_CLOSED) from error
+            raise _engine_error(error) from error
+
+    async def bank_said(self, invoice_id: str, fact: BankFact) -> bool:
+        """Tells an invoice's workflow what the bank says; False when no such workflow runs."""
+        try:
+            await self._client.get_workflow_handle(f"invoice-{invoice_id}").signal("bank_said", fact)
+        except RPCError as error:
+            if error.status in _GONE:
+                return False
+            raise
+        return True
+
+    async def watch_connection(self, merchant_id: str, connection_id: str) -> None:
+        """Makes sure that the connection's poller runs; harmless to repeat."""
+        try:
+            await self._client.start_workflow(
+                "kaspi_session",
+                WatchConnection(merchant_id=merchant_id, connection_id=connection_id),
+                id=f"kaspi-session-{connection_id}",
+                task_queue=self._queues.workflows,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                search_attributes=TypedSearchAttributes(
+                    [SearchAttributePair(MERCHANT, merchant_id), SearchAttributePair(MODE, "live")]
+                ),
+                static_summary=f"poller of bank connection {connection_id}",
+            )
+        except RPCError as error:
+            raise _engine_error(error) from error
+
+    async def test_webhook(self, order: TestEndpoint, *, wait: float) -> None:
+        """Queues a test event for an endpoint."""
+        try:
+            async with asyncio.timeout(wait):
+                await self._client.start_workflow(
+                    "webhook_test",
+                    order,
+                    id=f"webhook-test-{order.endpoint_id}-{order.cause}",
+                    task_queue=self._queues.workflows,
+                    search_attributes=TypedSearchAttributes([SearchAttributePair(MERCHANT, order.merchant_id)]),
+                    static_summary=f"test event for {order.endpoint_id}",
+                )
+        except TimeoutError as error:
+            raise EngineAway("no answer in time") from error
+        except RPCError as error:
+            raise _engine_error(error) from error
+
+    async def ready(self) -> bool:
+        """True when the frontend answers."""
+        try:
+            async with asyncio.timeout(2):
+                return await self._client.service_client.check_health()
+        except (RPCError, RuntimeError, TimeoutError):
+            return False
+
+
+def _business(error: WorkflowUpdateFailedError) -> Exception:
+    """A workflow's typed refusal as our error; whatever else it is, is an engine failure."""
+    cause = error.cause
+    if isinstance(cause, WorkflowFailureError):
+        cause = cause.cause
+    type_ = cause.type if isinstance(cause, ApplicationError) else None
+    if type_ in {WINDOW_MISSED, "AcceptedUpdateCompletedWorkflow"}:
+        return NotIssued(type_)
+    if isinstance(cause, ApplicationError) and type_ in set(Code):
+        details = cause.details[0] if cause.details and isinstance(cause.details[0], dict) else {}
+        return TolemError(Code(type_), details={str(k): str(v) for k, v in details.items()})
+    return EngineAway(type_ or type(cause).__name__)
+
+
+def _engine_error(error: RPCError) -> Exception:
+    return EngineAway(error.status.name) if error.status in _TRANSIENT else error
+
+
+def remaining(until: datetime, now: datetime) -> float:
+    """Seconds left, never negative."""
+    return max(0.0, (until - now).total_seconds())

@@ -1,0 +1,89 @@
+"""Every way we call an activity, by name, each with its reason."""
+
+from datetime import timedelta
+from typing import TypedDict
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType
+
+with workflow.unsafe.imports_passed_through():
+    from activities import failures
+
+
+class CallOptions(TypedDict, total=False):
+    """How an activity is called; the queue and the summary are the caller's."""
+
+    start_to_close_timeout: timedelta
+    schedule_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+    cancellation_type: ActivityCancellationType
+
+
+class LocalCallOptions(TypedDict, total=False):
+    """How a local activity is called."""
+
+    start_to_close_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
+# The money protocol of a create. Local: it saves 8 of 29 history events, and the claim makes a second run after a
+# crash safe. The time covers the bank (30 s), its quick repeats for harmless kinds, and the ledger.
+ISSUE = LocalCallOptions(
+    start_to_close_timeout=timedelta(seconds=120),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(milliseconds=200),
+        maximum_interval=timedelta(seconds=5),
+        non_retryable_error_types=[failures.WINDOW_MISSED],
+    ),
+)
+
+# A fact that is known must be written: for ever, because the database comes back and the money is real.
+LEDGER_WRITE = LocalCallOptions(
+    start_to_close_timeout=timedelta(seconds=15),
+    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)),
+)
+
+# Reads may be repeated until the bank answers: an unread status is never taken for an answer.
+KASPI_READ = CallOptions(
+    start_to_close_timeout=timedelta(seconds=40),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        maximum_interval=timedelta(minutes=2),
+        non_retryable_error_types=[failures.BANK_NOT_FOUND, failures.BANK_REFUSED],
+    ),
+)
+
+# A short read for somebody who waits for the answer.
+KASPI_READ_NOW = CallOptions(
+    start_to_close_timeout=timedelta(seconds=10),
+    schedule_to_close_timeout=timedelta(seconds=20),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(milliseconds=500),
+        non_retryable_error_types=[failures.BANK_NOT_FOUND, failures.BANK_REFUSED],
+    ),
+)
+
+# A bank write is tried once: whatever is not an answer is "unknown" and is settled by reading.
+KASPI_WRITE_ONCE = CallOptions(
+    start_to_close_timeout=timedelta(seconds=40),
+    schedule_to_close_timeout=timedelta(seconds=60),
+    retry_policy=RetryPolicy(maximum_attempts=1),
+)
+
+# The poller of a connection: heartbeats each tick, so a dead worker is noticed in 10 s; it never gives up.
+KASPI_POLL = CallOptions(
+    start_to_close_timeout=timedelta(hours=2),
+    heartbeat_timeout=timedelta(seconds=10),
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=15)),
+)
+
+# One post to a merchant. The activity reports failures as results; a retry here means that our process died.
+WEBHOOK_POST = CallOptions(
+    start_to_close_timeout=timedelta(seconds=60),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30), maximum_attempts=5
+    ),
+)
