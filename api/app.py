@@ -72,8 +72,8 @@ def create_app(
         openapi_config=docs.openapi_config(public_url),
         cors_config=cors,
         request_max_body_size=MAX_BODY_BYTES,
+        logging_config=None,
         debug=False,
-        pdb_on_exception=False,
     )
 
 

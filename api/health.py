@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get
-from sqlalchemy.exc import SQLAlchemyError
 
 from api.services import Services
 from db.errors import DatabaseUnavailable
@@ -37,7 +36,7 @@ async def ready(request: Request[Any, Any, Any]) -> Response[Ready]:
     try:
         await services.reads.ping()
         database = "ok"
-    except (DatabaseUnavailable, SQLAlchemyError):
+    except DatabaseUnavailable:
         database = "unavailable"
     engine = "ok" if await services.engine.ready() else "unavailable"
     fine = database == engine == "ok"

@@ -34,6 +34,7 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
         max_overflow=pool_size,
         pool_timeout=POOL_WAIT_SECONDS,
         pool_use_lifo=True,
+        hide_parameters=True,  # exception texts reach logs: they must not carry phones
         connect_args={"timeout": CONNECT_TIMEOUT_SECONDS, "server_settings": SERVER_SETTINGS},
     )
 

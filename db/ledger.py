@@ -1,6 +1,5 @@
 """The money writes. One call = one transaction = state + event + deliveries due; each may be repeated safely."""
 
-import hashlib
 from datetime import datetime, timedelta
 
 import msgspec
@@ -11,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db import announcing
 from db.engine import as_merchant
 from db.errors import BankPaymentTaken, IssueWindowMissed
+from db.key_hash import key_hash
 from db.rows import INVOICE_COLUMNS, to_invoice
 from domain.event import EventType
 from domain.invoice import (
@@ -95,11 +95,6 @@ _WATCH_PAID = text("delete from bank_watches where invoice_id = :id and merchant
 _CANCEL_ASKED = text(
     "update bank_watches set cancel_requested = true where invoice_id = :id and merchant_id = :merchant"
 )
-
-
-def key_hash(key: str) -> bytes:
-    """How an idempotency key is kept."""
-    return hashlib.sha256(key.encode()).digest()
 
 
 class Ledger:

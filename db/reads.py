@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.engine import as_merchant, transaction
-from db.ledger import key_hash
+from db.key_hash import key_hash
 from db.rows import CONNECTION_COLUMNS, ENDPOINT_COLUMNS, INVOICE_COLUMNS, to_connection, to_endpoint, to_invoice
 from domain.bank import Scheme
 from domain.event import Endpoint

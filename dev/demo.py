@@ -12,6 +12,7 @@ from uuid import uuid4
 import httpx
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from dev.banner import Addresses, read_addresses
@@ -178,18 +179,19 @@ async def run(state_dir: Path, console: Console) -> int:
 
 
 async def _tell(demo: Demo, console: Console) -> int:
-    columns = SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console) as progress:
+    # What is told stays as plain lines above; the progress display shows only the step that runs.
+    columns = SpinnerColumn(), TextColumn("{task.description} …"), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
         for number, (title, step) in enumerate(demo.steps(), 1):
-            task = progress.add_task(f"{number}. {title}", total=1)
+            task = progress.add_task(f"{number}. {title}", total=None)
             try:
                 told = await step()
             except DemoFailed as problem:
-                progress.update(task, description=f"[red]{number}. {title}: failed")
-                progress.stop()
-                console.print(str(problem), style="red", markup=False)
+                console.print(f"[red]✗[/] {number}. {title}")
+                console.print(str(problem), style="red", markup=False, soft_wrap=True)
                 return 1
-            progress.update(task, completed=1, description=f"{number}. {title}: [cyan]{told}")
+            progress.remove_task(task)
+            console.print(f"[green]✓[/] {number}. {title}\n     [cyan]{escape(told)}[/]", soft_wrap=True)
     return 0
 
 

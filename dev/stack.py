@@ -116,7 +116,7 @@ def main() -> None:
 
 @contextmanager
 def _only_one(layout: Layout) -> Iterator[None]:
-    layout.state_dir.mkdir(parents=True, exist_ok=True)
+    layout.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     with layout.lock.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

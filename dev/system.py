@@ -44,7 +44,7 @@ class System:
         self.ports = ports
         self._root = root
         self._settings = dict(settings or {})
-        self.layout.state_dir.mkdir(parents=True, exist_ok=True)
+        self.layout.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.layout.temporal.mkdir(exist_ok=True)
         self.secrets = load_or_make(self.layout.secrets)
         self.postgres = EmbeddedPostgres(postgres_home(self.layout.state_dir), ports.postgres, postgres_settings)
@@ -89,7 +89,8 @@ class System:
         return Command(
             name=name,
             argv=(sys.executable, "worker.py"),
-            env=self.process_environment(),
+            # It looks over all merchants once, for the connections whose pollers it keeps running.
+            env={**self.process_environment(), "TOLEM_OPERATOR_DATABASE_URL": self.database.operator_url},
             cwd=self._root,
             # The worker drains for TOLEM_WORKER_SHUTDOWN_SECONDS (20) itself.
             stop_seconds=30,

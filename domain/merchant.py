@@ -60,6 +60,8 @@ class ConnectionSecrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     certificate_pem: str | None = None
     private_key_pem: str | None = None
     private_key_password: str | None = None
+    pfx: bytes | None = None
+    pfx_password: str | None = None
     trust_pem: str | None = None
 
     def __repr__(self) -> str:

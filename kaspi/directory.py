@@ -75,6 +75,8 @@ def config_of(connection: Connection, secrets: ConnectionSecrets, limits: BankLi
         certificate_pem=secrets.certificate_pem,
         private_key_pem=secrets.private_key_pem,
         private_key_password=secrets.private_key_password,
+        pfx=secrets.pfx,
+        pfx_password=secrets.pfx_password,
         trust_pem=secrets.trust_pem,
         connect_timeout=limits.connect_timeout,
         read_timeout=limits.read_timeout,

@@ -6,7 +6,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
-from temporalio.service import RPCError, RPCStatusCode, TLSConfig
+from temporalio.service import TLSConfig
 
 from runtime.payload_codec import EncryptionCodec
 from runtime.payloads import TolemPayloadConverter
@@ -71,7 +71,7 @@ async def connect(settings: Temporal, ring: KeyRing, *, lazy: bool = False, iden
 async def register_search_attributes(client: Client) -> list[str]:
     """Adds to the namespace what is missing of `SEARCH_ATTRIBUTES`; gives the names added.
 
-    Safe to repeat and to run twice at once. `SearchAttributeConflict` if a name has another type. A cluster
+    Safe to repeat. `SearchAttributeConflict` if a name has another type. A cluster
     may need a minute until its caches let a workflow use a new attribute; Temporal Cloud wants its own tool.
     """
     service, namespace = client.operator_service, client.namespace
@@ -82,13 +82,7 @@ async def register_search_attributes(client: Client) -> list[str]:
             raise SearchAttributeConflict(f"search attribute {name} exists in {namespace} and is no Keyword")
     missing = {name: kind for name, kind in wanted.items() if name not in listed.custom_attributes}
     if missing:
-        request = AddSearchAttributesRequest(namespace=namespace, search_attributes=missing)
-        try:
-            await service.add_search_attributes(request)
-        except RPCError as error:
-            # Another process was quicker by a moment.
-            if error.status != RPCStatusCode.ALREADY_EXISTS:
-                raise
+        await service.add_search_attributes(AddSearchAttributesRequest(namespace=namespace, search_attributes=missing))
     return sorted(missing)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,7 +45,7 @@ async def admin(server: EmulatorServer) -> AsyncIterator[EmulatorAdmin]:
 
 
 def config(server: EmulatorServer, scheme: Scheme) -> KaspiConfig:
-    folder: Path = server.certificates
+    folder = server.certificates
     pem = scheme is not Scheme.R1
     return KaspiConfig(
         scheme=scheme,
