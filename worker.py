@@ -27,6 +27,7 @@ from db.registry import MerchantRecords, Registry
 from db.watches import Watches
 from domain.merchant import Connection, ConnectionSecrets
 from kaspi.directory import BankDirectory, BankLimits
+from operations.connections import open_connection
 from runtime import settings as conf
 from runtime.env import SettingsError
 from runtime.leave import leave
@@ -113,11 +114,7 @@ def _connection_loader(
 ) -> Callable[[str, str], Coroutine[Any, Any, tuple[Connection, ConnectionSecrets] | None]]:
     async def load(merchant_id: str, connection_id: str) -> tuple[Connection, ConnectionSecrets] | None:
         found = await records.sealed_connection(merchant_id, connection_id)
-        if found is None:
-            return None
-        connection, sealed = found
-        opened = box.open(sealed, f"connection:{connection_id}")
-        return connection, msgspec.json.decode(opened, type=ConnectionSecrets)
+        return None if found is None else open_connection(box, *found)
 
     return load
 

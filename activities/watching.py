@@ -114,7 +114,7 @@ class _Round:
         self._told: tuple[Health, str | None] | None = None
         self._health: tuple[Health, str | None] | None = None
         self._postpone: tuple[Kind, datetime] | None = None
-        self._pinged = datetime.min.replace(tzinfo=UTC)
+        self._pinged = self._noted = datetime.min.replace(tzinfo=UTC)
 
     async def tick(self) -> WatchEnded | None:
         """One step: write results, start looks that are due, notice health."""
@@ -249,13 +249,14 @@ class _Round:
             self._health = (Health.LOST, "kaspi_misconfigured") if lost else (Health.DEGRADED, "kaspi_unavailable")
 
     async def _news(self) -> WatchEnded | None:
-        if self._health is None or self._health == self._told:
+        now = datetime.now(UTC)
+        if self._health is None or (self._health == self._told and now - self._noted < PING_EVERY):
             return None
         health, reason = self._health
         deliveries = await self._deliveries.connection_health(
             self._order.merchant_id, self._order.connection_id, health, reason
         )
-        self._told = self._health
+        self._told, self._noted = self._health, now
         if not deliveries:
             return None
         return WatchEnded(health=health, deliveries=deliveries)

@@ -4,7 +4,7 @@ import secrets
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import as_merchant, transaction
@@ -47,6 +47,11 @@ _SEALED = text(
 _NEW_ENDPOINT = text(
     "insert into webhook_endpoints (id, merchant_id, url, events, is_sandbox, secret_sealed, updated_at)"
     f" values (:id, :merchant, :url, :events, :sandbox, :sealed, now()) returning {ENDPOINT_COLUMNS}"
+)
+
+
+_SEALED_IN_USE = text(
+    f"select {CONNECTION_COLUMNS}, secrets_sealed from connections where merchant_id = :merchant and active = 1"
 )
 
 
@@ -141,10 +146,20 @@ class Registry:
         async with transaction(self._engine) as connection:
             return [to_connection(row) for row in (await connection.execute(_CONNECTIONS)).mappings()]
 
+    async def sealed_connection(self, merchant_id: str) -> tuple[Connection, bytes] | None:
+        """The merchant's link in use with its sealed secrets."""
+        async with transaction(self._engine) as connection:
+            row = (await connection.execute(_SEALED_IN_USE, {"merchant": merchant_id})).mappings().one_or_none()
+        return None if row is None else _with_secrets(row)
+
     async def watched_connections(self) -> list[Connection]:
         """Every link that is in use or still has payments to watch."""
         async with transaction(self._engine) as connection:
             return [to_connection(row) for row in (await connection.execute(_WATCHED)).mappings()]
+
+
+def _with_secrets(row: RowMapping) -> tuple[Connection, bytes]:
+    return to_connection({name: row[name] for name in Connection.__struct_fields__}), row["secrets_sealed"]
 
 
 class MerchantRecords:
@@ -158,10 +173,7 @@ class MerchantRecords:
         async with as_merchant(self._engine, merchant_id) as connection:
             found = await connection.execute(_SEALED, {"merchant": merchant_id, "id": connection_id})
             row = found.mappings().one_or_none()
-        if row is None:
-            return None
-        plain = to_connection({name: row[name] for name in Connection.__struct_fields__})
-        return plain, row["secrets_sealed"]
+        return None if row is None else _with_secrets(row)
 
     async def add_endpoint(
         self, merchant_id: str, endpoint_id: str, *, url: str, events: list[str], is_sandbox: bool, sealed: bytes

@@ -72,7 +72,7 @@ def show_banner(system: System, console: Console) -> None:
 def _commands(found: Addresses) -> list[str]:
     key, json = f"-H 'X-API-Key: {found.live_key}'", "-H 'Content-Type: application/json'"
     phone = '{"amount": 10000, "phone_number": "77011234567", "description": "Order 1042"}'
-    code = '{"amount": 2500.50, "description": "Coffee"}'
+    code = '{"amount": 2500.50, "comment": "Coffee"}'
     return [
         f"curl -s {found.api}/api/v1/invoices {key} {json} -H 'Idempotency-Key: order-1042' -d '{phone}'",
         f"curl -s {found.api}/api/v1/qr {key} {json} -d '{code}'",

@@ -86,7 +86,7 @@ def _is_html(content_type: str, body: bytes) -> bool:
 def judge_exception(call: str, exc: Exception, *, sent: bool) -> KaspiError:
     """The error of a call that ended without an answer. `sent`: a byte of the request may have left us."""
     slow = isinstance(exc, httpx.TimeoutException | TimeoutError)
-    fault = None if slow else _tls_fault(exc, sent=sent)
+    fault = _tls_fault(exc, sent=sent)
     if fault is not None:
         return KaspiMisconfigured(call, fault)
     if sent:

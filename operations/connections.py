@@ -19,6 +19,15 @@ class ConnectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     trade_point_id: int | None = None
 
 
+def open_connection(box: SealBox, connection: Connection, sealed: bytes) -> tuple[Connection, ConnectionSecrets]:
+    """The link with its secrets opened; `SealBroken` when no key of ours fits."""
+    return connection, msgspec.json.decode(box.open(sealed, _context(connection.id)), type=ConnectionSecrets)
+
+
+def _context(connection_id: str) -> str:
+    return f"connection:{connection_id}"
+
+
 async def connect_bank(registry: Registry, box: SealBox, plan: ConnectionPlan) -> Connection:
     """Asks the bank for its trade points, registers the device (safe to repeat), stores the link and puts it into use.
 
@@ -56,6 +65,6 @@ async def connect_bank(registry: Registry, box: SealBox, plan: ConnectionPlan) -
             trade_point_id=chosen,
             trade_point_name=points[chosen],
             device_id=plan.device_id,
-            sealed=box.seal(msgspec.json.encode(secrets), f"connection:{connection_id}"),
+            sealed=box.seal(msgspec.json.encode(secrets), _context(connection_id)),
         )
     )

@@ -66,7 +66,7 @@ UNCLEAR: list[tuple[Reply, str, type[KaspiError]]] = [
     (answer("  \r\n"), "empty_answer", KaspiUnavailable),
     (answer("null"), "unreadable_answer", KaspiUnavailable),
     (answer("[]"), "unreadable_answer", KaspiUnavailable),
-    (answer("[" * 100_000), "unreadable_answer", KaspiUnavailable),
+    (answer('{"StatusCode":0,"Data":' + "[" * 100_000), "unreadable_answer", KaspiUnavailable),
     (answer(b'{"StatusCode":0,"Message":"\xff\xfe"}'), "unreadable_answer", KaspiUnavailable),
     (answer('{"Message":"OK"}'), "unreadable_answer", KaspiUnavailable),
     (answer('{"StatusCode":null}'), "unreadable_answer", KaspiUnavailable),
@@ -202,6 +202,23 @@ async def test_a_handshake_that_hangs_sent_nothing(config_for: ConfigFor, r3_tls
         async with KaspiClient(config, tls=r3_tls) as client:
             with pytest.raises(KaspiUnavailable, match="remote/create: connect_timeout"):
                 await MONEY["remote/create"](client)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+async def test_a_handshake_cut_off_sent_nothing(config_for: ConfigFor, r3_tls: ssl.SSLContext, hard: bool) -> None:
+    """A balancer without a living bank behind it: no word about certificates, so no word to the operator."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        if hard:
+            writer.transport.abort()
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/r3/v01"
+    async with server, KaspiClient(config_for(Scheme.R3, url), tls=r3_tls) as client:
+        with pytest.raises(KaspiUnavailable, match="remote/create: connect_failed"):
+            await MONEY["remote/create"](client)
 
 
 async def test_a_full_pool_sent_nothing(bank: RawBank, config_for: ConfigFor, r3_tls: ssl.SSLContext) -> None:
