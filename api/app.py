@@ -11,9 +11,11 @@ from litestar.di import Provide
 from api import auth, docs
 from api.codec import codec_routes
 from api.errors import HANDLERS
+from api.examples import add_examples
 from api.health import live, ready
 from api.pay import payment_page
 from api.request_ids import request_ids
+from api.schemas import AmountSchema
 from api.services import Services
 from api.v1.invoices import InvoiceController
 from api.v1.merchant import kaspi_session, me, verify_organization
@@ -64,7 +66,7 @@ def create_app(
             allow_headers=["content-type", "x-namespace", "authorization"],
             allow_credentials=True,
         )
-    return Litestar(
+    app = Litestar(
         route_handlers=[*routes(), *(extra_routes or [])],
         exception_handlers=HANDLERS,
         middleware=[request_ids],
@@ -72,9 +74,12 @@ def create_app(
         openapi_config=docs.openapi_config(public_url),
         cors_config=cors,
         request_max_body_size=MAX_BODY_BYTES,
+        plugins=[AmountSchema()],
         logging_config=None,
         debug=False,
     )
+    add_examples(app.openapi_schema, V1(public_url))
+    return app
 
 
 def production_app(settings: conf.Settings) -> Litestar:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get
+from litestar.openapi.datastructures import ResponseSpec
 
 from api.services import Services
 from db.errors import DatabaseUnavailable
@@ -29,7 +30,14 @@ def live() -> Live:
     return Live()
 
 
-@get("/health/ready", tags=["Health"], summary="Readiness", operation_id="ready", security=[])
+@get(
+    "/health/ready",
+    tags=["Health"],
+    summary="Readiness",
+    operation_id="ready",
+    security=[],
+    responses={503: ResponseSpec(Ready, description="A part is away.", generate_examples=False)},
+)
 async def ready(request: Request[Any, Any, Any]) -> Response[Ready]:
     """GET /health/ready: 200, or 503 naming the part that is away."""
     services: Services = request.app.state.services

@@ -47,7 +47,8 @@ def judge_answer(call: str, http_status: int, content_type: str, body: bytes) ->
     envelope = read_envelope(body)
     code = envelope.status_code if envelope else None
     text = envelope.message if envelope and isinstance(envelope.message, str) else None
-    by_http = _judge_http(call, http_status, _is_html(content_type, body))
+    html = envelope is None and _is_html(content_type, body)
+    by_http = _judge_http(call, http_status, html=html)
     if by_http is not None:
         error, reason = by_http
         raise error(call, reason, code=code, bank_message=text)
@@ -61,7 +62,7 @@ def judge_answer(call: str, http_status: int, content_type: str, body: bytes) ->
     return envelope.data
 
 
-def _judge_http(call: str, status: int, html: bool) -> tuple[type[KaspiError], str] | None:
+def _judge_http(call: str, status: int, *, html: bool) -> tuple[type[KaspiError], str] | None:
     """What the HTTP status decides by itself, before any envelope; None where the envelope decides."""
     money = call in MONEY_CALLS
     ambiguous = KaspiOutcomeUnknown if money else KaspiUnavailable

@@ -1,5 +1,6 @@
 """QR and link invoices."""
 
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from litestar import Request, Response, post
@@ -18,24 +19,23 @@ from domain.invoice import Kind
 from domain.merchant import Principal
 
 
-def _qr_kind(value: str) -> str:
-    if value not in {Kind.QR, Kind.LINK}:
-        raise ValueError("must be qr or link")
-    return value
+class QrKind(StrEnum):
+    """What the payer gets."""
+
+    QR = "qr"
+    LINK = "link"
 
 
 class QrCreate(RequestBody):
     """A bill for whoever scans the QR or opens the link."""
 
-    RULES: ClassVar[dict[str, Rule]] = {"amount": fields.checked_amount, "kind": _qr_kind}
+    RULES: ClassVar[dict[str, Rule]] = {"amount": fields.checked_amount}
 
     amount: fields.AmountIn
     comment: fields.DescriptionIn | None = None
     external_order_id: fields.OrderIdIn | None = None
     is_sandbox: fields.SandboxIn | None = None
-    kind: Annotated[str, Meta(description="`qr` (default) or `link`.", extra_json_schema={"enum": ["qr", "link"]})] = (
-        "qr"
-    )
+    kind: Annotated[QrKind, Meta(description="A QR to scan (default), or a link to open.")] = QrKind.QR
     latitude: (
         Annotated[float, Meta(ge=-90, le=90, description="Accepted and not used: Kaspi takes no place.")] | None
     ) = None

@@ -1,0 +1,163 @@
+"""An example for every operation, rendered by the contract itself, so that they are what one really gets."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from litestar.openapi.spec import Example, OpenAPI, OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody
+
+from contracts import v1
+from contracts.v1 import STATUS, V1
+from domain.bank import Scheme
+from domain.errors import Code, FieldError, TolemError
+from domain.event import Endpoint
+from domain.invoice import Invoice, Kind, Reason, State
+from domain.merchant import Connection, Health, Merchant
+
+_AT = datetime(2026, 11, 22, 6, 17, 33, 120000, tzinfo=UTC)
+_LATER = datetime(2026, 11, 22, 6, 18, 2, 480000, tzinfo=UTC)
+_DAY_LATER = datetime(2026, 11, 23, 6, 17, 33, 120000, tzinfo=UTC)
+_REQUEST_ID = "req_0e2f4c1b9a8d4f6e8b7a6c5d4e3f2a1b"
+
+_PENDING = Invoice(
+    id="inv_q3mjn2v7o5y3c6d2xk4wz7h5ua",
+    merchant_id="mer_6rzpebtuombeggmvdqnbyeugjy",
+    number=1042,
+    kind=Kind.PHONE,
+    is_sandbox=False,
+    amount=1_000_000,
+    state=State.PENDING,
+    description="Заказ #1042",
+    phone="77011234567",
+    external_order_id="order_1042",
+    bank_payment_id=12800012345,
+    created_at=_AT,
+    updated_at=_AT,
+    expires_at=_DAY_LATER,
+)
+_PAID = msgspec.structs.replace(_PENDING, state=State.PAID, paid_at=_LATER, updated_at=_LATER)
+_CANCELED = msgspec.structs.replace(
+    _PENDING, state=State.CANCELED, status_reason=Reason.CANCELED_BY_MERCHANT, updated_at=_LATER
+)
+_SANDBOX_PAID = msgspec.structs.replace(_PAID, is_sandbox=True, status_reason=Reason.SIMULATED)
+_QR = msgspec.structs.replace(
+    _PENDING,
+    id="inv_w5tq4c3kz2y7m6d1xk9vz8h3ub",
+    kind=Kind.QR,
+    phone=None,
+    qr_token="20860012345678901234567890123456789012345",  # noqa: S106 -- an example
+)
+_MERCHANT = Merchant(id=_PENDING.merchant_id, name="Demo shop", bin="210140000016", created_at=_AT)
+_CONNECTION = Connection(
+    id="con_iewhsdauauk3efv2ffg5mhzst4",
+    merchant_id=_MERCHANT.id,
+    scheme=Scheme.R3,
+    base_url="",
+    organization_bin=_MERCHANT.bin,
+    trade_point_id=10001,
+    trade_point_name="Demo shop",
+    device_id="tolem",
+    version=1,
+    health=Health.CONNECTED,
+    health_reason=None,
+    health_changed_at=_AT,
+    last_ok_at=_LATER,
+    created_at=_AT,
+)
+_ENDPOINT = Endpoint(
+    id="whe_653vh3ije5qrecxrt6nxeos5ru",
+    merchant_id=_MERCHANT.id,
+    url="https://example.kz/webhooks/kaspi",
+    events=["invoice.status_changed", "invoice.refunded"],
+    is_sandbox=False,
+    enabled=True,
+    created_at=_AT,
+    updated_at=_AT,
+)
+_SECRET = "whsec_" + "A" * 43 + "="
+_BAD = [
+    FieldError("amount", "invalid", "Must have at most two decimals."),
+    FieldError("phone_number", "required", "This field is required."),
+]
+_ERROR_OF_STATUS = {
+    400: TolemError(Code.INVALID_REQUEST, errors=_BAD),
+    401: TolemError(Code.UNAUTHORIZED),
+    403: TolemError(Code.FORBIDDEN_MODE),
+    404: TolemError(Code.NOT_FOUND),
+    409: TolemError(Code.KASPI_NOT_CONNECTED),
+    422: TolemError(Code.IDEMPOTENCY_KEY_REUSED),
+    502: TolemError(Code.KASPI_REFUSED, details={"invoice_id": _PENDING.id, "kaspi_code": "990000028"}),
+    503: TolemError(Code.ENGINE_UNAVAILABLE),
+}
+_CONFLICTS = {
+    "cancelInvoice": TolemError(Code.INVOICE_ALREADY_PAID, details={"state": "paid"}),
+    "simulateInvoice": TolemError(Code.ILLEGAL_TRANSITION, details={"state": "canceled"}),
+}
+
+_REQUESTS: dict[str, Any] = {
+    "createInvoice": {
+        "amount": 10000,
+        "phone_number": "77011234567",
+        "description": "Заказ #1042",
+        "external_order_id": "order_1042",
+        "is_sandbox": True,
+    },
+    "createQr": {"amount": 2500.5, "comment": "Заказ #1042", "external_order_id": "order_1042", "is_sandbox": True},
+    "checkInvoiceStatuses": {"ids": [_PENDING.id]},
+    "simulateInvoice": {"status": "paid"},
+    "createWebhook": {"url": _ENDPOINT.url, "events": _ENDPOINT.events},
+}
+
+
+def _answers(shape: V1) -> dict[str, Any]:
+    page = {"page": 1, "page_size": 20, "total": 1, "has_more": False, "next_cursor": None}
+    checked = {"id": _PAID.id, "checked": True, "invoice": shape.invoice(_PAID)}
+    organization = v1.merchant(_MERCHANT, "live", kaspi_connected=True)
+    return {
+        "createInvoice": shape.invoice(_PENDING),
+        "createQr": shape.qr(_QR),
+        "listInvoices": {"items": [shape.invoice(_PAID)], **page},
+        "getInvoice": shape.invoice(_PAID),
+        "cancelInvoice": shape.invoice(_CANCELED),
+        "checkInvoiceStatuses": {"items": [checked], "not_found": []},
+        "simulateInvoice": shape.invoice(_SANDBOX_PAID),
+        "verifyOrganization": {"verified": True, "organization": organization},
+        "getMe": organization,
+        "getKaspiSession": v1.session(_CONNECTION),
+        "listWebhooks": {"items": [v1.endpoint(_ENDPOINT)]},
+        "createWebhook": v1.endpoint(_ENDPOINT, _SECRET),
+        "testWebhook": {"status": "queued", "endpoint_id": _ENDPOINT.id},
+        "live": {"status": "ok"},
+        "ready": {"status": "ok", "database": "ok", "engine": "ok"},
+    }
+
+
+def add_examples(openapi: OpenAPI, shape: V1) -> None:
+    """Puts the examples into a generated description; KeyError for an operation that has none."""
+    answers = _answers(shape)
+    for item in (openapi.paths or {}).values():
+        for operation in (item.get, item.post, item.put, item.patch, item.delete):
+            if operation is not None:
+                _describe(operation, answers[operation.operation_id or ""], shape)
+
+
+def _describe(operation: Operation, answer: Any, shape: V1) -> None:
+    name = operation.operation_id or ""
+    if isinstance(operation.request_body, RequestBody):
+        _put(operation.request_body.content, _REQUESTS[name])
+    for status, response in (operation.responses or {}).items():
+        if not isinstance(response, OpenAPIResponse) or not response.content:
+            continue
+        if status.startswith("2"):
+            _put(response.content, answer)
+        elif int(status) in _ERROR_OF_STATUS and name != "ready":
+            error = _ERROR_OF_STATUS[int(status)]
+            if int(status) == STATUS[Code.INVOICE_ALREADY_PAID]:
+                error = _CONFLICTS.get(name, error)
+            _put(response.content, shape.error(error, _REQUEST_ID, _AT))
+
+
+def _put(content: dict[str, OpenAPIMediaType], value: Any) -> None:
+    plain = msgspec.to_builtins(value)
+    for media in content.values():
+        media.examples = {"example": Example(value=plain)}
