@@ -1,10 +1,12 @@
 """`python -m api`: the API as one process under uvicorn."""
 
+import signal
 import sys
 
 import uvicorn
 
 from api.app import SECTIONS, production_app
+from api.request_ids import request_ids
 from runtime import settings as conf
 from runtime.env import SettingsError
 from runtime.leave import leave
@@ -25,7 +27,8 @@ def main() -> None:
     api = settings[conf.Api]
     server = uvicorn.Server(
         uvicorn.Config(
-            production_app(settings),
+            # Outside the framework, so that also an answer for no route at all carries its id.
+            request_ids(production_app(settings)),
             host=api.host,
             port=api.port,
             log_config=None,
@@ -35,6 +38,9 @@ def main() -> None:
             timeout_keep_alive=30,
         )
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again after its graceful stop; it must not kill us on the way to `leave`.
+        signal.signal(number, lambda *_: None)
     server.run()
     leave(0 if server.started else 1)
 

@@ -14,7 +14,6 @@ from api.errors import HANDLERS
 from api.examples import add_examples
 from api.health import live, ready
 from api.pay import payment_page
-from api.request_ids import request_ids
 from api.schemas import AmountSchema
 from api.services import Services
 from api.v1.invoices import InvoiceController
@@ -69,7 +68,6 @@ def create_app(
     app = Litestar(
         route_handlers=[*routes(), *(extra_routes or [])],
         exception_handlers=HANDLERS,
-        middleware=[request_ids],
         lifespan=lifespan or [],
         openapi_config=docs.openapi_config(public_url),
         cors_config=cors,

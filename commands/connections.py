@@ -21,7 +21,7 @@ def connections() -> None:
 
 @connections.command("add")
 @click.argument("merchant_id")
-@click.option("--scheme", type=click.Choice(list(Scheme)), required=True)
+@click.option("--scheme", type=click.Choice([scheme.value for scheme in Scheme]), required=True)
 @click.option("--base-url", required=True, help="From the bank's letter, ends with `/v01`.")
 @click.option("--organization-bin", help="r3: whose money it is.")
 @click.option("--trade-point", type=int, help="Id; not needed where there is only one.")

@@ -18,12 +18,17 @@ _DUE = text(
     " where w.merchant_id = :merchant and w.connection_id = :connection and w.next_check_at <= now()"
     " order by w.requested_at nulls last, w.next_check_at limit :limit"
 )
+# The look that sees "expired" is written after the story has booked it: what the close has set for the late watch
+# (checks from zero, its first look) must not be overwritten by the plan of an open payment.
 _LOOKED = text(
-    "update bank_watches w set last_word = s.word, checks = s.checks, last_checked_at = now(),"
-    " next_check_at = case when w.requested_at is distinct from s.requested_at then w.next_check_at else s.next end,"
+    "update bank_watches w set last_word = s.word, last_checked_at = now(),"
+    " checks = case when w.closed = s.closed then s.checks else w.checks end,"
+    " next_check_at = case when w.closed = s.closed and w.requested_at is not distinct from s.requested_at"
+    "   then s.next else w.next_check_at end,"
     " requested_at = case when w.requested_at is distinct from s.requested_at then w.requested_at end"
     " from unnest(cast(:ids as text[]), cast(:words as text[]), cast(:checks as int[]),"
-    "   cast(:nexts as timestamptz[]), cast(:requests as timestamptz[])) as s(id, word, checks, next, requested_at)"
+    "   cast(:nexts as timestamptz[]), cast(:requests as timestamptz[]), cast(:closed as bool[]))"
+    "   as s(id, word, checks, next, requested_at, closed)"
     " where w.invoice_id = s.id and w.merchant_id = :merchant"
 )
 _POSTPONED = text(
@@ -58,18 +63,24 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     def after(self, *, word: str | None, checks: int, next_check_at: datetime | None) -> "Looked":
         """The result of looking at this one."""
         return Looked(
-            invoice_id=self.invoice_id, word=word, checks=checks, next=next_check_at, requested_at=self.requested_at
+            invoice_id=self.invoice_id,
+            word=word,
+            checks=checks,
+            next=next_check_at,
+            requested_at=self.requested_at,
+            closed=self.closed,
         )
 
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of one look; `next` None means "only when somebody asks"."""
+    """The result of one look; `next` None means "only when somebody asks"; `closed` as it was when it began."""
 
     invoice_id: str
     word: str | None
     checks: int
     next: datetime | None
     requested_at: datetime | None
+    closed: bool
 
 
 class Watches:
@@ -100,6 +111,7 @@ class Watches:
                     "checks": [look.checks for look in looks],
                     "nexts": [look.next for look in looks],
                     "requests": [look.requested_at for look in looks],
+                    "closed": [look.closed for look in looks],
                 },
             )
 

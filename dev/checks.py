@@ -1,4 +1,4 @@
-"""`python -m dev.checks migrations|openapi`: the parts of `make check` that are neither a linter nor a test."""
+"""`python -m dev.checks migrations|openapi|configuration`: what of `make check` is neither a linter nor a test."""
 
 import asyncio
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dev import configuration_doc
 from dev.migrations import ROOT, MigrationFailed, upgrade
 from dev.ports import free_port
 from dev.postgres import EmbeddedPostgres
@@ -52,7 +53,7 @@ def openapi() -> str | None:
     return None if done.returncode == 0 else done.stdout + done.stderr
 
 
-_CHECKS = {"migrations": migrations, "openapi": openapi}
+_CHECKS = {"migrations": migrations, "openapi": openapi, "configuration": configuration_doc.problem}
 
 
 def main() -> None:

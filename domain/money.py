@@ -18,10 +18,11 @@ def parse_amount(value: Decimal) -> int:
     # Bounds come first: scaling an exponent like 1e999999 would build a huge integer.
     if not Decimal("0.01") <= value <= Decimal("99999999.99"):
         raise BadAmount("must be between 0.01 and 99999999.99 tenge")
-    tiyn = value * 100
-    if tiyn != tiyn.to_integral_value():
+    # Comparing is exact at any length; multiplying would round to the context's 28 digits first.
+    cents = value.quantize(Decimal("0.01"))
+    if cents != value:
         raise BadAmount("must have at most two decimals")
-    return int(tiyn)
+    return int(cents.scaleb(2))
 
 
 def format_amount(tiyn: int) -> str:

@@ -15,7 +15,7 @@ def normalize_phone(text: str) -> str:
     if len(text) > 32:
         raise BadPhone("must be a phone number such as 77011234567")
     digits = "".join(ch for ch in text if ch.isascii() and ch.isdigit())
-    if any(not (ch.isascii() and (ch.isdigit() or ch in " +-().\u00a0")) for ch in text):
+    if any(not ((ch.isascii() and ch.isdigit()) or ch in " +-().\u00a0") for ch in text):
         raise BadPhone("must contain only digits, spaces and + - ( )")
     if len(digits) == 11 and digits[0] == "8":
         digits = "7" + digits[1:]

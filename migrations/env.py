@@ -1,7 +1,7 @@
 """Alembic's entry: runs the migrations as the owner role, one transaction each, never waiting long for a lock."""
 
 import asyncio
-import os
+import sys
 
 from alembic import context
 from sqlalchemy import Connection, text
@@ -9,8 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from db.models.everything import metadata
-
-LOCK_TIMEOUT = os.environ.get("TOLEM_MIGRATION_LOCK_TIMEOUT", "5s")
+from runtime import settings as conf
 
 
 def _include(_object: object, name: str | None, type_: str, reflected: bool, _compare_to: object) -> bool:
@@ -18,7 +17,7 @@ def _include(_object: object, name: str | None, type_: str, reflected: bool, _co
     return not (type_ == "table" and reflected and name == "invoice_transitions")
 
 
-def _run(connection: Connection) -> None:
+def _run(connection: Connection, lock_timeout: str) -> None:
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -28,20 +27,20 @@ def _run(connection: Connection) -> None:
     )
     with context.begin_transaction():
         # A migration that queues behind a long transaction blocks every reader behind itself: give up instead.
-        connection.execute(text("select set_config('lock_timeout', :t, false)"), {"t": LOCK_TIMEOUT})
+        connection.execute(text("select set_config('lock_timeout', :t, false)"), {"t": lock_timeout})
         context.run_migrations()
 
 
-async def _main(url: str) -> None:
-    engine = create_async_engine(url, poolclass=NullPool)
+async def _main(owner: conf.OwnerDatabase) -> None:
+    engine = create_async_engine(owner.url.reveal(), poolclass=NullPool)
     async with engine.connect() as connection:
-        await connection.run_sync(_run)
+        await connection.run_sync(_run, owner.lock_timeout)
         await connection.commit()
     await engine.dispose()
 
 
-given = context.config.attributes.get("connection")
-if given is not None:
-    _run(given)
-else:
-    asyncio.run(_main(context.config.get_main_option("sqlalchemy.url") or os.environ["TOLEM_OWNER_DATABASE_URL"]))
+try:
+    settings = conf.load(conf.OwnerDatabase)
+except conf.SettingsError as error:
+    sys.exit(str(error))
+asyncio.run(_main(settings[conf.OwnerDatabase]))

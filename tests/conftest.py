@@ -19,6 +19,13 @@ from tests.support.stack import PARTS, Stack
 
 _EXIT_STATUS = pytest.StashKey[int]()
 
+# Short, so that outages and retries are over within seconds: what is promised must hold at any length.
+STACK_SETTINGS = {
+    "TOLEM_ISSUE_WINDOW_SECONDS": "2",
+    "TOLEM_ANSWER_WITHIN_SECONDS": "4",
+    "TOLEM_WEBHOOK_SCHEDULE_SECONDS": "1,1,1,1,1",
+}
+
 
 @pytest.fixture(scope="session")
 def servers_dir() -> Iterator[Path]:
@@ -89,7 +96,7 @@ async def stack_of_run(servers_dir: Path) -> AsyncIterator[Stack]:
     """For `stack` only: one whole system per run."""
     folder = servers_dir / "stack"
     folder.mkdir(mode=0o711)
-    async with Stack(folder) as running:
+    async with Stack(folder, STACK_SETTINGS) as running:
         yield running
 
 

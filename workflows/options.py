@@ -28,10 +28,14 @@ class LocalCallOptions(TypedDict, total=False):
     retry_policy: RetryPolicy
 
 
+# A call takes at most three connect timeouts and one read timeout of the client (40 s by default); a shorter
+# limit here would make an unknown outcome of a slow answer. It leaves room for TOLEM_KASPI_READ_TIMEOUT_SECONDS.
+BANK_CALL = timedelta(seconds=150)
+
 # The money protocol of a create. Local: it saves 8 of 29 history events, and the claim makes a second run after a
 # crash safe. The time covers the bank (30 s), its quick repeats for harmless kinds, and the ledger.
 ISSUE = LocalCallOptions(
-    start_to_close_timeout=timedelta(seconds=120),
+    start_to_close_timeout=BANK_CALL * 4,
     retry_policy=RetryPolicy(
         initial_interval=timedelta(milliseconds=200),
         maximum_interval=timedelta(seconds=5),
@@ -47,7 +51,7 @@ LEDGER_WRITE = LocalCallOptions(
 
 # Reads may be repeated until the bank answers: an unread status is never taken for an answer.
 KASPI_READ = CallOptions(
-    start_to_close_timeout=timedelta(seconds=40),
+    start_to_close_timeout=BANK_CALL,
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1),
         maximum_interval=timedelta(minutes=2),
@@ -67,8 +71,8 @@ KASPI_READ_NOW = CallOptions(
 
 # A bank write is tried once: whatever is not an answer is "unknown" and is settled by reading.
 KASPI_WRITE_ONCE = CallOptions(
-    start_to_close_timeout=timedelta(seconds=40),
-    schedule_to_close_timeout=timedelta(seconds=60),
+    start_to_close_timeout=BANK_CALL,
+    schedule_to_close_timeout=BANK_CALL + timedelta(seconds=30),
     retry_policy=RetryPolicy(maximum_attempts=1),
 )
 

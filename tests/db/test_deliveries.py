@@ -1,0 +1,158 @@
+import json
+from typing import Any
+
+import pytest
+
+from domain.event import AttemptOutcome, DeliveryState
+from domain.invoice import State
+from domain.merchant import Health
+from tests.db.books import Books, Shop, at_once
+
+FAILED = AttemptOutcome(
+    delivered=False, status=500, error="http_500", latency_ms=12, excerpt="oops", dead=False, wait=60.0
+)
+DELIVERED = AttemptOutcome(delivered=True, status=204, error=None, latency_ms=7, excerpt="", dead=False, wait=None)
+DEAD = AttemptOutcome(delivered=False, status=None, error="timeout", latency_ms=9, excerpt="", dead=True, wait=None)
+
+
+@pytest.fixture
+async def delivery(shop: Shop) -> str:
+    """A delivery that waits for its first attempt."""
+    await shop.endpoint()
+    invoice = await shop.pending()
+    booked = await shop.book(invoice.id, "paid", State.PAID)
+    return booked.deliveries[0].id
+
+
+async def row(books: Books, delivery_id: str) -> dict[str, Any]:
+    (found,) = await books.fetch("select *, next_attempt_at - now() as wait from deliveries where id = :id", id=delivery_id)
+    return found
+
+
+async def attempts(books: Books, delivery_id: str) -> list[tuple[int, int | None, str | None]]:
+    found = await books.fetch(
+        "select number, status, error from delivery_attempts where delivery_id = :id order by number", id=delivery_id
+    )
+    return [(one["number"], one["status"], one["error"]) for one in found]
+
+
+async def test_a_failed_attempt_is_written_down_and_the_next_one_planned(
+    books: Books, shop: Shop, delivery: str
+) -> None:
+    booked = await books.deliveries.attempted(shop.id, delivery, FAILED)
+    assert (booked.state, booked.attempts, booked.retry_after) == (DeliveryState.PENDING, 1, 60.0)
+    stands = await row(books, delivery)
+    assert (stands["state"], stands["last_status"], stands["last_error"]) == ("pending", 500, "http_500")
+    assert 50 < stands["wait"].total_seconds() <= 60
+    assert stands["delivered_at"] is None
+    assert await attempts(books, delivery) == [(1, 500, "http_500")]
+
+
+async def test_a_success_after_failures_ends_the_delivery(books: Books, shop: Shop, delivery: str) -> None:
+    await books.deliveries.attempted(shop.id, delivery, FAILED)
+    booked = await books.deliveries.attempted(shop.id, delivery, DELIVERED)
+    assert (booked.state, booked.attempts, booked.retry_after) == (DeliveryState.DELIVERED, 2, None)
+    stands = await row(books, delivery)
+    assert (stands["next_attempt_at"], stands["last_error"]) == (None, None)
+    assert stands["delivered_at"] is not None
+    assert await attempts(books, delivery) == [(1, 500, "http_500"), (2, 204, None)]
+
+
+@pytest.mark.parametrize(("last", "state"), [(DELIVERED, DeliveryState.DELIVERED), (DEAD, DeliveryState.DEAD)])
+async def test_what_is_settled_stays_settled(
+    books: Books, shop: Shop, delivery: str, last: AttemptOutcome, state: DeliveryState
+) -> None:
+    await books.deliveries.attempted(shop.id, delivery, last)
+    before = await row(books, delivery)
+    for more in (FAILED, DELIVERED, DEAD):
+        booked = await books.deliveries.attempted(shop.id, delivery, more)
+        assert (booked.state, booked.attempts) == (state, 1)
+    await books.deliveries.give_up(shop.id, delivery)
+    after = await row(books, delivery)
+    assert {**before, "wait": None} == {**after, "wait": None}
+    assert len(await attempts(books, delivery)) == 1
+
+
+async def test_attempts_at_once_are_counted_one_by_one(books: Books, shop: Shop, delivery: str) -> None:
+    booked = await at_once(10, lambda _: books.deliveries.attempted(shop.id, delivery, FAILED))
+    assert sorted(one.attempts for one in booked) == list(range(1, 11))
+    assert [number for number, _, _ in await attempts(books, delivery)] == list(range(1, 11))
+
+
+async def test_a_delivery_that_was_given_up_is_dead_and_says_why(books: Books, shop: Shop, delivery: str) -> None:
+    await books.deliveries.give_up(shop.id, delivery)
+    stands = await row(books, delivery)
+    assert (stands["state"], stands["last_error"], stands["next_attempt_at"]) == ("dead", "never_attempted", None)
+
+
+async def test_a_settled_delivery_is_not_due_again_when_its_cause_is_repeated(
+    books: Books, shop: Shop, delivery: str
+) -> None:
+    await books.deliveries.attempted(shop.id, delivery, DELIVERED)
+    due = await books.deliveries.due(shop.id, delivery)
+    assert due is not None
+    invoice_id = json.loads(due.body)["data"]["object"]["id"]
+    assert (await shop.book(invoice_id, "paid", State.PAID)).deliveries == []
+
+
+async def test_a_test_event_goes_to_its_endpoint_whatever_that_wants_and_once_per_cause(
+    books: Books, shop: Shop
+) -> None:
+    endpoint = await shop.endpoint("invoice.refunded")
+    await shop.endpoint("*")
+    first = await books.deliveries.test(shop.id, endpoint, is_sandbox=False, cause="test-1")
+    again = await books.deliveries.test(shop.id, endpoint, is_sandbox=False, cause="test-1")
+    other = await books.deliveries.test(shop.id, endpoint, is_sandbox=False, cause="test-2")
+    assert [ref.endpoint_id for ref in first] == [endpoint]
+    assert again == first
+    assert other != first
+    due = await books.deliveries.due(shop.id, first[0].id)
+    assert due is not None
+    body = json.loads(due.body)
+    assert (body["type"], body["data"]["object"]["endpoint_id"]) == ("webhook.test", endpoint)
+
+
+async def test_an_unknown_delivery_is_not_due(books: Books, shop: Shop) -> None:
+    assert await books.deliveries.due(shop.id, "whd_none") is None
+
+
+async def test_the_banks_health_is_told_only_when_it_changes(books: Books, shop: Shop) -> None:
+    endpoint = await shop.endpoint("kaspi.session_changed")
+    sandbox = await shop.endpoint("*", sandbox=True)
+
+    async def say(health: Health, reason: str | None = None) -> list[str]:
+        refs = await books.deliveries.connection_health(shop.id, shop.connection_id, health, reason)
+        return [ref.endpoint_id for ref in refs]
+
+    assert await say(Health.CONNECTED) == []  # it was made connected
+    assert await say(Health.DEGRADED, "kaspi_unavailable") == [endpoint]
+    assert await say(Health.DEGRADED, "kaspi_unavailable") == []
+    assert await say(Health.LOST, "kaspi_misconfigured") == [endpoint]
+    assert await say(Health.CONNECTED) == [endpoint]
+    assert await say(Health.CONNECTED) == []
+    told = await shop.events(shop.connection_id)
+    assert [event["sequence"] for event in told] == [1, 2, 3]
+    assert [json.loads(event["object"])["health"] for event in told] == ["degraded", "lost", "connected"]
+    assert sandbox not in {
+        one["endpoint_id"] for one in await books.fetch("select endpoint_id from deliveries where merchant_id = :m", m=shop.id)
+    }
+
+
+async def test_a_bank_that_answers_is_noted_without_an_event(books: Books, shop: Shop) -> None:
+    before = await books.reads.connection(shop.id)
+    await books.deliveries.connection_health(shop.id, shop.connection_id, Health.CONNECTED, None)
+    after = await books.reads.connection(shop.id)
+    assert before is not None
+    assert after is not None
+    assert before.last_ok_at is not None
+    assert after.last_ok_at is not None
+    assert after.last_ok_at > before.last_ok_at
+    assert after.health_changed_at == before.health_changed_at
+
+
+async def test_two_pollers_that_notice_the_same_change_tell_it_once(books: Books, shop: Shop) -> None:
+    await shop.endpoint()
+    told = await at_once(
+        8, lambda _: books.deliveries.connection_health(shop.id, shop.connection_id, Health.LOST, "kaspi_misconfigured")
+    )
+    assert sum(len(refs) for refs in told) == 1

@@ -1,0 +1,171 @@
+"""Which payments are due for a look, and what a look writes."""
+
+from datetime import UTC, datetime, timedelta
+
+from db.watches import Due, Looked
+from domain.invoice import Kind, State
+from tests.db.books import Books, Shop, issued
+
+SOON = timedelta(seconds=30)
+
+
+async def due(books: Books, shop: Shop, limit: int = 100) -> list[Due]:
+    return await books.watches.due(shop.id, shop.connection_id, limit=limit)
+
+
+async def make_due(books: Books, shop: Shop) -> None:
+    await books.do("update bank_watches set next_check_at = now() - interval '1 second' where merchant_id = :m", m=shop.id)
+
+
+async def test_an_issued_bill_is_watched_and_due_after_its_first_pause(books: Books, shop: Shop) -> None:
+    phone = await shop.pending(Kind.PHONE)
+    qr = await shop.pending(Kind.QR)
+    assert await due(books, shop) == []
+    waits = await books.fetch(
+        "select invoice_id, extract(epoch from next_check_at - created_at)::float as wait from bank_watches"
+        " where merchant_id = :m",
+        m=shop.id,
+    )
+    pauses = {row["invoice_id"]: round(row["wait"], 1) for row in waits}
+    assert pauses == {phone.id: 10.0, qr.id: 5.0}
+    await make_due(books, shop)
+    found = {one.invoice_id: one for one in await due(books, shop)}
+    assert found.keys() == {phone.id, qr.id}
+    assert found[qr.id].bank_payment_id == qr.bank_payment_id
+    assert (found[qr.id].amount, found[qr.id].poll_interval) == (qr.amount, 5.0)
+    assert (found[qr.id].checks, found[qr.id].last_word, found[qr.id].closed) == (0, None, False)
+
+
+async def test_another_connections_payments_are_not_mine_to_look_at(books: Books, shop: Shop) -> None:
+    await shop.pending()
+    await make_due(books, shop)
+    assert await books.watches.due(shop.id, await books.connection(shop.id), limit=10) == []
+    assert len(await due(books, shop)) == 1
+
+
+async def test_a_look_is_written_down_and_sets_the_next(books: Books, shop: Shop) -> None:
+    invoice = await shop.pending()
+    await make_due(books, shop)
+    (one,) = await due(books, shop)
+    following = datetime.now(UTC) + SOON
+    await books.watches.looked(shop.id, [one.after(word="RemotePaymentCreated", checks=1, next_check_at=following)])
+    watch = await shop.watch(invoice.id)
+    assert watch is not None
+    assert (watch["last_word"], watch["checks"], watch["next_check_at"]) == ("RemotePaymentCreated", 1, following)
+    assert watch["last_checked_at"] is not None
+    assert await due(books, shop) == []
+
+
+async def test_a_request_makes_a_payment_due_at_once_and_before_the_others(books: Books, shop: Shop) -> None:
+    invoices = [await shop.pending() for _ in range(3)]
+    await make_due(books, shop)
+    last = invoices[-1].id
+    assert await books.watches.request(shop.id, [last, "inv_none"]) == [last]
+    assert [one.invoice_id for one in await due(books, shop, limit=1)] == [last]
+    assert await books.watches.unanswered(shop.id, [one.id for one in invoices]) == [last]
+
+
+async def test_a_look_answers_the_request_it_saw(books: Books, shop: Shop) -> None:
+    invoice = await shop.pending()
+    await books.watches.request(shop.id, [invoice.id])
+    (one,) = await due(books, shop)
+    await books.watches.looked(shop.id, [one.after(word="w", checks=1, next_check_at=None)])
+    assert await books.watches.unanswered(shop.id, [invoice.id]) == []
+    assert await due(books, shop) == []
+
+
+async def test_a_request_that_came_during_a_look_stays_due(books: Books, shop: Shop) -> None:
+    invoice = await shop.pending()
+    await make_due(books, shop)
+    (one,) = await due(books, shop)
+    await books.watches.request(shop.id, [invoice.id])
+    await books.watches.looked(shop.id, [one.after(word="w", checks=1, next_check_at=datetime.now(UTC) + SOON)])
+    assert await books.watches.unanswered(shop.id, [invoice.id]) == [invoice.id]
+    assert [again.last_word for again in await due(books, shop)] == ["w"]
+
+
+async def test_many_looks_are_written_at_once_and_none_of_a_stranger(books: Books, shop: Shop) -> None:
+    other = await books.merchant()
+    invoices = [await shop.pending() for _ in range(20)]
+    strangers = await other.pending()
+    looks = [
+        Looked(invoice_id=invoice.id, word=f"w{number}", checks=number, next=None, requested_at=None, closed=False)
+        for number, invoice in enumerate([*invoices, strangers])
+    ]
+    await books.watches.looked(shop.id, looks)
+    rows = await books.fetch("select invoice_id, last_word from bank_watches where merchant_id = :m", m=shop.id)
+    assert {row["invoice_id"]: row["last_word"] for row in rows} == {
+        invoice.id: f"w{number}" for number, invoice in enumerate(invoices)
+    }
+    watch = await other.watch(strangers.id)
+    assert watch is not None
+    assert watch["last_word"] is None
+
+
+async def test_rejected_polling_postpones_its_kinds_and_brings_nothing_nearer(books: Books, shop: Shop) -> None:
+    phone, qr, far = await shop.pending(Kind.PHONE), await shop.pending(Kind.QR), await shop.pending(Kind.PHONE)
+    silent = await shop.pending(Kind.PHONE)
+    now = datetime.now(UTC)
+    hour = now + timedelta(hours=1)
+    await books.do("update bank_watches set next_check_at = :t where invoice_id = :id", t=hour, id=far.id)
+    await books.do("update bank_watches set next_check_at = null where invoice_id = :id", id=silent.id)
+    await books.watches.request(shop.id, [phone.id])
+    await books.watches.postpone(shop.id, shop.connection_id, kinds=[Kind.PHONE], until=now + SOON)
+    nexts = {}
+    for invoice in (phone, qr, far, silent):
+        watch = await shop.watch(invoice.id)
+        assert watch is not None
+        nexts[invoice.id] = watch["next_check_at"]
+    assert (nexts[phone.id], nexts[far.id], nexts[silent.id]) == (now + SOON, hour, None)
+    assert nexts[qr.id] < now + SOON
+    assert await books.watches.unanswered(shop.id, [phone.id]) == []  # nobody is left waiting for an answer
+
+
+async def test_a_paid_bill_is_watched_no_more(books: Books, shop: Shop) -> None:
+    invoice = await shop.pending()
+    await shop.book(invoice.id, "paid", State.PAID)
+    assert await shop.watch(invoice.id) is None
+    assert await books.watches.request(shop.id, [invoice.id]) == []
+
+
+async def test_an_unpaid_close_starts_the_late_watch_anew(books: Books, shop: Shop) -> None:
+    invoice = await shop.pending()
+    await books.do("update bank_watches set checks = 40, next_check_at = null where invoice_id = :id", id=invoice.id)
+    await shop.book(invoice.id, "expired", State.EXPIRED)
+    watch = await shop.watch(invoice.id)
+    assert watch is not None
+    assert (watch["closed"], watch["checks"]) == (True, 0)
+    assert timedelta(seconds=15) < watch["next_check_at"] - datetime.now(UTC) <= timedelta(seconds=20)
+
+
+async def test_a_look_from_before_the_close_does_not_cut_the_late_watch_short(books: Books, shop: Shop) -> None:
+    """The look that saw "expired" is written after the story has booked it: the usual order of things."""
+    invoice = await shop.pending(Kind.QR)
+    await books.do("update bank_watches set checks = 40 where invoice_id = :id", id=invoice.id)
+    await make_due(books, shop)
+    (one,) = await due(books, shop)
+    await shop.book(invoice.id, "expired", State.EXPIRED)
+    closed = await shop.watch(invoice.id)
+    await books.watches.looked(
+        shop.id, [one.after(word="Expired", checks=41, next_check_at=datetime.now(UTC) + timedelta(seconds=5))]
+    )
+    watch = await shop.watch(invoice.id)
+    assert watch is not None
+    assert closed is not None
+    assert (watch["checks"], watch["next_check_at"]) == (0, closed["next_check_at"])
+    assert watch["last_word"] == "Expired"
+
+
+async def test_the_wish_to_cancel_is_remembered(books: Books, shop: Shop) -> None:
+    invoice = await shop.pending()
+    await books.ledger.cancel_asked(shop.id, invoice.id)
+    await make_due(books, shop)
+    assert [one.cancel_requested for one in await due(books, shop)] == [True]
+
+
+async def test_a_bill_issued_twice_keeps_its_first_watch(shop: Shop) -> None:
+    invoice = await shop.pending()
+    first = await shop.watch(invoice.id)
+    await shop.book(invoice.id, "scanned", State.PROCESSING)
+    await shop.book(invoice.id, "issued", State.PENDING, issued=issued(invoice.bank_payment_id))
+    assert await shop.watch(invoice.id) == first

@@ -1,0 +1,17 @@
+"""Waiting for what another process does and sends no event about."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def until(look: Callable[[], Awaitable[T]], what: str, *, seconds: float = 45.0) -> T:
+    """The first truthy result of `look`; AssertionError naming `what` if there is none in time."""
+    ends = time.monotonic() + seconds
+    while not (found := await look()):
+        assert time.monotonic() < ends, f"waited {seconds:.0f} s for {what}; the last look gave {found!r}"
+        await asyncio.sleep(0.05)
+    return found
