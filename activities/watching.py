@@ -10,6 +10,7 @@ import structlog
 from temporalio import activity
 
 from db.errors import DatabaseUnavailable
+from domain.bank import Verdict
 from domain.invoice import DeliveryRef, Kind
 from domain.merchant import Health
 from domain.policy import late_check, next_check, rejected_backoff
@@ -115,6 +116,7 @@ class _Round:
         self._health: tuple[Health, str | None] | None = None
         self._postpone: tuple[Kind, datetime] | None = None
         self._pinged = self._noted = datetime.min.replace(tzinfo=UTC)
+        self._pinging: asyncio.Task[None] | None = None
 
     async def tick(self) -> WatchEnded | None:
         """One step: write results, start looks that are due, notice health."""
@@ -128,15 +130,19 @@ class _Round:
             self._allowance -= len(fresh)
             for one in fresh:
                 self._in_flight[one.invoice_id] = asyncio.create_task(self._look(one))
-        if not self._in_flight and datetime.now(UTC) - self._pinged > PING_EVERY:
-            await self._ping()
+        idle = not self._in_flight and (self._pinging is None or self._pinging.done())
+        if idle and datetime.now(UTC) - self._pinged > PING_EVERY:
+            # Never awaited here: a bank that hangs would stop the heartbeats, and with them the looks.
+            self._pinged = datetime.now(UTC)
+            self._pinging = asyncio.create_task(self._ping())
         return await self._news()
 
     async def close(self) -> None:
         """Lets no look outlive the activity; what was seen is written if the database answers."""
-        for task in self._in_flight.values():
+        tasks = [*self._in_flight.values(), *([self._pinging] if self._pinging else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         try:
             await self._flush()
         except DatabaseUnavailable:
@@ -170,22 +176,27 @@ class _Round:
         return await self._banks.of(self._order.merchant_id, self._order.connection_id)
 
     async def _ping(self) -> None:
-        self._pinged = datetime.now(UTC)
         try:
             await (await self._bank()).ping()
         except KaspiError as error:
             self._note_failure(error)
+        except Exception:
+            log.exception("ping_failed", connection=self._order.connection_id)
         else:
             self._note_success()
 
     async def _look(self, due: "Due") -> None:
-        word, checks = due.last_word, due.checks + 1
+        # A look that the merchant asked for takes none of the few automatic ones that late money is watched with.
+        asked_late = due.closed and due.requested_at is not None
+        word, checks = due.last_word, due.checks if asked_late else due.checks + 1
         retry_soon = False
         try:
             async with self._slots:
                 fact = await (await self._bank()).status(due.bank_payment_id, due.kind)
             self._note_success()
-            told = fact.word == due.last_word or await self._signals.bank_said(due.invoice_id, fact)
+            # "Still waiting" is no news: it would cost the workflow four events and change nothing.
+            news = fact.verdict is not Verdict.WAITING and fact.word != due.last_word
+            told = not news or await self._signals.bank_said(due.invoice_id, fact)
             word = fact.word if told else due.last_word
             if not told:
                 log.error("no_workflow_for_payment", invoice=due.invoice_id, word=fact.word)

@@ -1,15 +1,16 @@
 """Lists: the same rows by keyset and by offset, and exactly what was asked for."""
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.engine import create_engine, transaction
+from db.engine import as_merchant, create_engine, transaction
 from db.errors import DatabaseUnavailable
 from db.reads import InvoiceFilter, InvoicePage, Reads
 from dev.ports import free_port
@@ -47,19 +48,12 @@ async def full(books: Books) -> AsyncIterator[tuple[Shop, list[Invoice]]]:
     yield shop, sorted(invoices, key=lambda one: (one.created_at, one.id), reverse=True)
 
 
-def _superuser(database: Database) -> Any:
+@asynccontextmanager
+async def _superuser(database: Database) -> AsyncIterator[AsyncConnection]:
     engine = create_engine(database.url("postgres"), pool_size=1)
-
-    class Session:
-        async def __aenter__(self) -> Any:
-            self.inside = engine.begin()
-            return await self.inside.__aenter__()
-
-        async def __aexit__(self, *error: Any) -> None:
-            await self.inside.__aexit__(*error)
-            await engine.dispose()
-
-    return Session()
+    async with engine.begin() as connection:
+        yield connection
+    await engine.dispose()
 
 
 async def by_keyset(reads: Reads, merchant_id: str, limit: int, **wanted: Any) -> list[str]:
@@ -231,12 +225,20 @@ async def _killed_midway(books: Books) -> None:
 
 async def test_a_lock_that_is_held_too_long_is_unavailable_not_a_hang(books: Books, shop: Shop) -> None:
     invoice = await shop.pending()
-    hurried = create_engine(f"{books.database.app_url}?options=-c%20lock_timeout%3D100", pool_size=1)
-    await hurried.dispose()
-    async with transaction(books.app) as holder:
-        await holder.exec_driver_sql(f"select set_config('app.merchant', '{shop.id}', true)")
-        await holder.exec_driver_sql(f"select 1 from invoices where id = '{invoice.id}' for update")
-        async with asyncio.timeout(8):
-            with pytest.raises(DatabaseUnavailable):
-                await shop.book(invoice.id, "paid", State.PAID)
+    take = f"select 1 from invoices where id = '{invoice.id}' for update"
+    async with as_merchant(books.app, shop.id) as holder:
+        limits = [(await holder.exec_driver_sql(f"show {name}")).scalar_one() for name in _TIMEOUTS]
+        assert limits == ["4s", "8s", "15s"]
+        await holder.exec_driver_sql(take)
+        with pytest.raises(DatabaseUnavailable):
+            await _taken(books, shop, take)
     assert (await shop.book(invoice.id, "paid", State.PAID)).created
+
+
+_TIMEOUTS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+
+
+async def _taken(books: Books, shop: Shop, take: str) -> None:
+    async with as_merchant(books.app, shop.id) as connection:
+        await connection.exec_driver_sql("set local lock_timeout = 20")
+        await connection.exec_driver_sql(take)

@@ -1,0 +1,176 @@
+"""One invoice (or bank connection) on the stage: what its bank and its receivers will say, and what they were asked."""
+
+import asyncio
+from collections import defaultdict, deque
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from temporalio.exceptions import ApplicationError
+
+from activities import failures
+from activities.adopting import AdoptPayment
+from activities.issuing import IssueOutcome
+from activities.watching import WatchEnded
+from domain.bank import BankFact, Verdict
+from domain.event import Attempted, DeliveryState
+from domain.invoice import Attention, Change, Issued, Kind, OpenInvoice, Reason, State
+from tests.workflows.book import Book
+
+LIFETIME = timedelta(seconds=180)
+LATE_WATCH = timedelta(hours=1)
+AMOUNT = 150_000
+PAYMENT = 7_001
+PHONE = "77011234567"
+DESCRIPTION = "Кофе для Айгуль"
+
+DELIVERED = Attempted(state=DeliveryState.DELIVERED, attempts=1)
+DEAD = Attempted(state=DeliveryState.DEAD, attempts=9)
+
+
+def pending(wait: float = 30.0) -> Attempted:
+    return Attempted(state=DeliveryState.PENDING, attempts=1, retry_after=wait)
+
+
+def fact(verdict: Verdict, *, word: str | None = None, amount: int | None = None) -> BankFact:
+    return BankFact(word=word or f"Word{verdict}", verdict=verdict, seen_at=datetime.now(UTC), amount=amount)
+
+
+def away(type_: str = failures.BANK_UNAVAILABLE) -> ApplicationError:
+    """The bank does not answer a read; asking again is right."""
+    return ApplicationError(type_, type=type_)
+
+
+def final(type_: str) -> ApplicationError:
+    """An answer that no repeat will change."""
+    return ApplicationError(type_, type=type_, non_retryable=True)
+
+
+MISSED = final(failures.WINDOW_MISSED)
+
+type IssueAnswer = ApplicationError | Reason | Attention | str
+
+
+class Scene:
+    """Answers are used up in turn; when none is left the bank says "waiting" and receivers accept."""
+
+    def __init__(self, name: str, kind: Kind, *, is_sandbox: bool, endpoints: list[str]) -> None:
+        now = datetime.now(UTC)
+        self.order = OpenInvoice(
+            invoice_id=f"inv_{name}",
+            merchant_id=f"mer_{name}",
+            kind=kind,
+            is_sandbox=is_sandbox,
+            amount=AMOUNT,
+            issue_before=now + timedelta(seconds=20),
+            answer_by=now + timedelta(seconds=25),
+            fingerprint="f" * 64,
+            operation="create_invoice",
+            request_id="req_1",
+            late_watch=LATE_WATCH.total_seconds(),
+            connection_id=None if is_sandbox else f"con_{name}",
+            phone=PHONE if kind is Kind.PHONE else None,
+            description=DESCRIPTION,
+        )
+        self.book = Book(self.order, endpoints)
+        self.issue_answers: deque[IssueAnswer] = deque()
+        self.looks: deque[BankFact | ApplicationError] = deque()
+        self.cancels: deque[Verdict | ApplicationError] = deque()
+        self.adoptions: deque[ApplicationError] = deque()
+        self.posts: dict[str, deque[Attempted | ApplicationError]] = defaultdict(deque)
+        self.watches: deque[WatchEnded] = deque()
+        self.watching = asyncio.Event()
+        self.bank_open = asyncio.Event()
+        self.bank_open.set()
+        self.windows: list[datetime] = []
+        self.asked: list[str] = []
+        self._changed = asyncio.Condition()
+
+    async def heard(self, what: str) -> None:
+        """Notes that an outside room was asked."""
+        async with self._changed:
+            self.asked.append(what)
+            self._changed.notify_all()
+
+    async def until_asked(self, what: str, times: int = 1) -> None:
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(lambda: self.asked.count(what) >= times)
+
+    async def until_booked(self, cause: str) -> None:
+        """Returns when the book has the line; the workflow may not have heard of it yet."""
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(lambda: cause in self.causes)
+
+    @property
+    def causes(self) -> list[str]:
+        return [entry.cause for entry in self.book.entries]
+
+    async def issue(self, order: OpenInvoice) -> IssueOutcome:
+        self.windows.append(order.issue_before)
+        await self.heard("issue")
+        await self.bank_open.wait()
+        answer = self.issue_answers.popleft() if self.issue_answers else "issued"
+        if isinstance(answer, ApplicationError):
+            raise answer
+        change = self._issued_change(answer)
+        if answer == "unwritten":
+            return IssueOutcome(unwritten=change)
+        return IssueOutcome(booked=self.book.book(change))
+
+    def _issued_change(self, answer: Reason | Attention | str) -> Change:
+        change = Change(invoice_id=self.order.invoice_id, merchant_id=self.order.merchant_id, cause="issued")
+        if isinstance(answer, Reason):
+            return msgspec.structs.replace(
+                change, cause="not_issued", state=State.FAILED, reason=answer, announce=False
+            )
+        if isinstance(answer, Attention):
+            return msgspec.structs.replace(change, cause="outcome_unknown", attention=answer)
+        return msgspec.structs.replace(change, state=State.PENDING, issued=_issued(PAYMENT), announce=False)
+
+    async def write(self, change: Change) -> object:
+        await self.heard(f"book {change.cause}")
+        async with self._changed:
+            booked = self.book.book(change)
+            self._changed.notify_all()
+        return booked
+
+    async def adopt(self, ask: AdoptPayment) -> object:
+        await self.heard("adopt")
+        if self.adoptions:
+            raise self.adoptions.popleft()
+        return self.book.book(
+            Change(
+                invoice_id=self.order.invoice_id,
+                merchant_id=self.order.merchant_id,
+                cause="adopted",
+                state=State.PENDING,
+                issued=_issued(ask.payment.payment_id),
+                clear_attention=True,
+            )
+        )
+
+    async def look(self) -> BankFact:
+        await self.heard("look")
+        said = self.looks.popleft() if self.looks else fact(Verdict.WAITING)
+        if isinstance(said, ApplicationError):
+            raise said
+        return said
+
+    async def cancel(self) -> Verdict:
+        await self.heard("cancel")
+        said = self.cancels.popleft() if self.cancels else Verdict.CANCELED
+        if isinstance(said, ApplicationError):
+            raise said
+        return said
+
+    async def post(self, delivery_id: str) -> Attempted:
+        await self.heard(f"post {delivery_id}")
+        answers = self.posts[delivery_id.rsplit("_", 1)[1]]
+        said = answers.popleft() if answers else DELIVERED
+        if isinstance(said, ApplicationError):
+            raise said
+        return said
+
+
+def _issued(payment_id: int) -> Issued:
+    deadline = datetime.now(UTC) + LIFETIME
+    return Issued(bank_payment_id=payment_id, expires_at=deadline, deadline=deadline, poll_interval=5.0)
