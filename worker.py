@@ -99,11 +99,13 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
             phone_polling=invoices.phone_polling,
         ),
     )
+    issuing = Issuing(ledger, banks)
+    stack.push_async_callback(issuing.drain)
     bank_calls = BankCalls(banks, ledger)
     adopting = Adopting(banks, ledger, timedelta(seconds=invoices.phone_lifetime_seconds))
     delivering = Delivering(deliveries, _poster(sender, box), hooks.schedule_seconds)
     return Wiring(
-        local=[Issuing(ledger, banks).issue, Booking(ledger).book],
+        local=[issuing.issue, Booking(ledger).book],
         kaspi=[bank_calls.read_status, bank_calls.cancel_remote, adopting.adopt, watching.watch],
         webhooks=[delivering.attempt, delivering.test],
     )

@@ -9,7 +9,7 @@ from temporalio import activity
 from activities.bank_calls import PaymentRef, translated
 from activities.failures import BANK_REFUSED, failure
 from db.errors import BankPaymentTaken
-from domain.invoice import Booked, Change, Issued, OpenInvoice, State
+from domain.invoice import Attention, Booked, Change, Issued, OpenInvoice, State
 from domain.policy import DEFAULT_POLL_INTERVAL, PHONE_DEADLINE_GRACE
 from kaspi.errors import KaspiError, KaspiRefused
 
@@ -58,6 +58,7 @@ class Adopting:
             state=State.PENDING,
             issued=issued,
             clear_attention=True,
+            requires=Attention.OUTCOME_UNKNOWN,
         )
         try:
             return await self._ledger.book(change)

@@ -7,6 +7,7 @@ that dies anywhere leaves a claim behind, and whoever comes next knows that the 
 import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import msgspec
 import structlog
@@ -19,12 +20,13 @@ from kaspi.errors import KaspiError, KaspiMisconfigured, KaspiOutcomeUnknown, Ka
 
 if TYPE_CHECKING:
     from activities.gateways import Bank, Banks
-    from db.ledger import Ledger
+    from db.ledger import Ledger, Opening
 
 log = structlog.get_logger(__name__)
 
 # A refusal to connect is known not to have executed; a few quick tries hide a restart of the bank's gateway.
 NOT_SENT_PAUSES = (0.2, 0.5, 1.0)
+OPEN_PAUSES = (0.1, 0.3, 1.0)
 # The bank's answer is worth more than the activity's time: keep trying to write it down before handing it back.
 BOOK_PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0)
 
@@ -42,6 +44,7 @@ class Issuing:
     def __init__(self, ledger: "Ledger", banks: "Banks") -> None:
         self._ledger = ledger
         self._banks = banks
+        self._running: set[asyncio.Task[IssueOutcome]] = set()
 
     @activity.defn(name="invoice.issue")
     async def issue(self, order: OpenInvoice) -> IssueOutcome:
@@ -49,12 +52,20 @@ class Issuing:
 
         Fails with type `IssueWindowMissed` (not retryable: nothing was written) or a retryable database error.
         """
+        # Shielded: a worker that stops must not cut a call whose answer is on its way; `drain` waits for it.
+        task = asyncio.create_task(self._issue(order))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def drain(self) -> None:
+        """Returns when every call that was begun is booked; for a worker that stops."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _issue(self, order: OpenInvoice) -> IssueOutcome:
         # Before the claim: a database that fails while looking up the connection must not look like a lost call.
         bank = await self._bank(order)
-        try:
-            opening = await self._ledger.open_invoice(order)
-        except IssueWindowMissed as error:
-            raise failure(error, WINDOW_MISSED, retryable=False) from error
+        opening = await self._open(order)
         if opening.invoice.sequence > 0:
             return IssueOutcome(booked=await self._ledger.standing(order.merchant_id, order.invoice_id))
         if not opening.claimed and order.kind is Kind.PHONE and not order.is_sandbox:
@@ -63,6 +74,20 @@ class Issuing:
         if isinstance(bank, KaspiError):
             return await self._book(order, _failed(order, Reason.MISCONFIGURED, bank))
         return await self._book(order, await _call(bank, order))
+
+    async def _open(self, order: OpenInvoice) -> "Opening":
+        token = uuid4().hex
+        for pause in (*OPEN_PAUSES, None):
+            try:
+                return await self._ledger.open_invoice(order, token)
+            except IssueWindowMissed as error:
+                raise failure(error, WINDOW_MISSED, retryable=False) from error
+            except DatabaseUnavailable:
+                # Perhaps committed, perhaps not: the token tells our own claim from somebody else's.
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
 
     async def _bank(self, order: OpenInvoice) -> "Bank | KaspiError":
         try:
@@ -94,6 +119,7 @@ def _issued(order: OpenInvoice, issued: Issued) -> Change:
         cause="issued",
         state=State.PENDING,
         issued=issued,
+        clear_attention=True,  # another run may have given this one up as unknown meanwhile
         announce=late,
     )
 

@@ -1,6 +1,7 @@
 """The money writes. One call = one transaction = state + event + deliveries due; each may be repeated safely."""
 
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import msgspec
 from sqlalchemy import text
@@ -50,9 +51,9 @@ _CLAIM = text(
         returning last_invoice_number as number
     ), opened as (
         insert into invoices (id, merchant_id, number, kind, is_sandbox, amount, state, description, phone,
-            external_order_id, connection_id, request_id, claimed_at, created_at, updated_at)
+            external_order_id, connection_id, request_id, claim_token, claimed_at, created_at, updated_at)
         select :invoice_id, :merchant_id, number, :kind, :is_sandbox, :amount, 'processing', :description, :phone,
-            :external_order_id, :connection_id, :request_id, now(), now(), now()
+            :external_order_id, :connection_id, :request_id, :claim_token, now(), now(), now()
         from numbered returning *
     ), keyed as (
         insert into idempotency_keys (merchant_id, mode, operation, key_hash, fingerprint, resource_id)
@@ -66,7 +67,7 @@ _CLAIM = text(
     select {INVOICE_COLUMNS} from opened
     """
 )
-_BY_ID = text(f"select {INVOICE_COLUMNS} from invoices where id = :id")
+_BY_ID = text(f"select {INVOICE_COLUMNS}, claim_token from invoices where id = :id")
 _FOR_UPDATE = text(
     f"select {INVOICE_COLUMNS}, request_id, deadline_at, clock_timestamp() as clock,"
     " exists (select 1 from events e where e.object_id = i.id and e.cause = :cause) as told"
@@ -104,14 +105,16 @@ class Ledger:
         self._engine = engine
         self._renderer = renderer
 
-    async def open_invoice(self, order: OpenInvoice) -> Opening:
+    async def open_invoice(self, order: OpenInvoice, claim_token: str | None = None) -> Opening:
         """Records the bill and the intent to call the bank, once; `IssueWindowMissed` when it is too late.
 
-        A second call finds the first row and gives `claimed=False`: somebody may already have called the bank.
+        A call with another token finds the first row and gives `claimed=False`: somebody may already have called
+        the bank. The same token may repeat a call whose commit was in doubt.
         """
         async with as_merchant(self._engine, order.merchant_id) as connection:
             await connection.execute(_LOCK, {"id": order.invoice_id})
             values = {field: getattr(order, field) for field in _CLAIM_FIELDS}
+            values["claim_token"] = claim_token or uuid4().hex
             values["mode"] = "test" if order.is_sandbox else "live"
             values["key_hash"] = key_hash(order.idempotency_key) if order.idempotency_key else None
             row = (await connection.execute(_CLAIM, values)).mappings().one_or_none()
@@ -120,7 +123,8 @@ class Ledger:
             row = (await connection.execute(_BY_ID, {"id": order.invoice_id})).mappings().one_or_none()
         if row is None:
             raise IssueWindowMissed("issue_before has passed")
-        return Opening(invoice=to_invoice(row), claimed=False)
+        invoice = to_invoice({name: row[name] for name in Invoice.__struct_fields__})
+        return Opening(invoice=invoice, claimed=row["claim_token"] == claim_token)
 
     async def book(self, change: Change) -> Booked:
         """Makes one change; a repeated or meanwhile impossible one changes nothing and says what stands."""
@@ -227,9 +231,14 @@ def _changed(before: Invoice, change: Change, now: datetime) -> Invoice | None:
     """The invoice after the change, None when there is nothing to change or the change has become impossible."""
     state = change.state or before.state
     moves = state is not before.state
+    if change.requires is not None and before.attention is not change.requires:
+        return None
     if moves and not can_become(before.state, state):
         return None
-    attention = change.attention or (None if change.clear_attention else before.attention)
+    if change.attention is Attention.OUTCOME_UNKNOWN and before.bank_payment_id is not None:
+        return None  # a second run of the same step was too hasty: the first has the bank's answer
+    answered = change.issued is not None and before.attention is Attention.OUTCOME_UNKNOWN
+    attention = change.attention or (None if change.clear_attention or answered else before.attention)
     reason = change.reason if change.state else before.status_reason
     late = moves and state is State.PAID and before.state in CLOSED_UNPAID
     if late:

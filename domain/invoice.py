@@ -184,7 +184,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `cause` names the step within the invoice; booking the same cause again changes nothing and gives the
     first result. `state` None keeps the state (an attention set or cleared). `announce` False books silently,
-    for the step that the HTTP answer itself tells.
+    for the step that the HTTP answer itself tells. `requires` is the attention that must still stand, for decisions
+    of people who may have looked at an old picture.
     """
 
     invoice_id: str
@@ -194,6 +195,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: Reason | None = None
     attention: Attention | None = None
     clear_attention: bool = False
+    requires: Attention | None = None
     issued: Issued | None = None
     bank_code: int | None = None
     announce: bool = True

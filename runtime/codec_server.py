@@ -1,6 +1,7 @@
-"""The Temporal UI's remote codec protocol: protobuf-JSON payloads in, readable ones out."""
+"""The Temporal UI's remote codec protocol: protobuf-JSON payloads in, readable (or encrypted) ones out."""
 
 import json
+from collections.abc import Sequence
 
 from google.protobuf import json_format
 from temporalio.api.common.v1 import Payload, Payloads
@@ -22,8 +23,19 @@ def decode_payloads(body: bytes, codec: EncryptionCodec) -> bytes:
     anything that is not the protocol.
     """
     request = _parse(body)
-    answer = Payloads(payloads=[_readable(payload, codec) for payload in request.payloads])
-    return json_format.MessageToJson(answer, indent=None).encode()
+    return _answer([_readable(payload, codec) for payload in request.payloads])
+
+
+async def encode_payloads(body: bytes, codec: EncryptionCodec) -> bytes:
+    """The body of ``POST …/encode`` to its answer: what an operator typed into the UI, encrypted.
+
+    With a codec endpoint set, the UI sends no signal or update without this. Otherwise as `decode_payloads`.
+    """
+    return _answer(await codec.encode(_parse(body).payloads))
+
+
+def _answer(payloads: Sequence[Payload]) -> bytes:
+    return json_format.MessageToJson(Payloads(payloads=payloads), indent=None).encode()
 
 
 def _parse(body: bytes) -> Payloads:

@@ -62,6 +62,7 @@ class InvoiceWorkflow:
                 await self._wait_for_payer()
             if self._story.state in CLOSED_UNPAID and self._story.payment_id is not None:
                 await self._watch_for_late_money()
+            await self._book_news()  # what came in the very last moment
         finally:
             await workflow.wait_condition(workflow.all_handlers_finished)
         await asyncio.gather(*self._telling)
@@ -142,6 +143,7 @@ class InvoiceWorkflow:
         reason: Reason | None = None,
         attention: Attention | None = None,
         clear_attention: bool = False,
+        requires: Attention | None = None,
     ) -> None:
         change = Change(
             invoice_id=self._order.invoice_id,
@@ -151,6 +153,7 @@ class InvoiceWorkflow:
             reason=reason,
             attention=attention,
             clear_attention=clear_attention,
+            requires=requires,
         )
         self._follow(await self._write(change))
         self._show()
@@ -334,12 +337,18 @@ class InvoiceWorkflow:
         async with self._booking:
             if ask.action is Resolution.ABSENT:
                 await self._book(
-                    "declared_absent", state=State.FAILED, reason=Reason.DECLARED_ABSENT, clear_attention=True
+                    "declared_absent",
+                    state=State.FAILED,
+                    reason=Reason.DECLARED_ABSENT,
+                    clear_attention=True,
+                    requires=Attention.OUTCOME_UNKNOWN,
                 )
             elif ask.action is Resolution.BANK_PAYMENT and ask.bank_payment_id is not None:
                 await self._adopt(ask.bank_payment_id)
             elif ask.action is Resolution.ACCEPT_PAID:
-                await self._book("accepted_paid", state=State.PAID, clear_attention=True)
+                await self._book(
+                    "accepted_paid", state=State.PAID, clear_attention=True, requires=Attention.AMOUNT_MISMATCH
+                )
             return self._story.state
 
     @resolve.validator

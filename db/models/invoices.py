@@ -43,6 +43,7 @@ invoices = Table(
     Column("payment_link", Text),
     Column("sequence", Integer, nullable=False, server_default=text("0")),
     Column("request_id", Text, nullable=False),
+    Column("claim_token", Text, nullable=False),
     # When a process claimed the right to make the bank call; a second claimant must read back, never call.
     moment("claimed_at", nullable=False),
     moment("deadline_at"),

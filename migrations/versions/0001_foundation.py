@@ -339,6 +339,7 @@ def upgrade() -> None:
         sa.Column("payment_link", sa.Text(), nullable=True),
         sa.Column("sequence", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=False),
+        sa.Column("claim_token", sa.Text(), nullable=False),
         sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),

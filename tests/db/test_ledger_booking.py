@@ -101,6 +101,20 @@ async def test_attention_is_set_and_cleared_beside_the_state(shop: Shop) -> None
     ]
 
 
+async def test_the_banks_answer_outweighs_the_fear_that_it_was_lost(shop: Shop) -> None:
+    """Two runs of one step: whichever books last, the bill is issued and nobody is asked to look at it."""
+    fear: dict[str, Any] = {"cause": "outcome_unknown", "attention": Attention.OUTCOME_UNKNOWN}
+    for feared_first in (True, False):
+        order = await shop.opened()
+        if feared_first:
+            await shop.book(order.invoice_id, **fear)
+        await shop.book(order.invoice_id, "issued", State.PENDING, issued=issued(), announce=False)
+        if not feared_first:
+            assert not (await shop.book(order.invoice_id, **fear)).created
+        invoice = await shop.invoice(order.invoice_id)
+        assert (invoice.state, invoice.attention) == (State.PENDING, None)
+
+
 async def test_an_issue_is_written_down_with_all_that_the_bank_gave(shop: Shop) -> None:
     order = await shop.opened(Kind.QR)
     answer = msgspec.structs.replace(issued(), qr_token="0123", payment_link="https://pay.kaspi.kz/pay/x")

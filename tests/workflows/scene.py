@@ -3,17 +3,21 @@
 import asyncio
 from collections import defaultdict, deque
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 import msgspec
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities import failures
 from activities.adopting import AdoptPayment
+from activities.delivering import TestEndpoint
 from activities.issuing import IssueOutcome
 from activities.watching import WatchEnded
 from domain.bank import BankFact, Verdict
 from domain.event import Attempted, DeliveryState
-from domain.invoice import Attention, Change, Issued, Kind, OpenInvoice, Reason, State
+from domain.invoice import Attention, Booked, Change, DeliveryRef, Issued, Kind, OpenInvoice, Reason, State
+from domain.merchant import Health
 from tests.workflows.book import Book
 
 LIFETIME = timedelta(seconds=180)
@@ -47,7 +51,7 @@ def final(type_: str) -> ApplicationError:
 
 MISSED = final(failures.WINDOW_MISSED)
 
-type IssueAnswer = ApplicationError | Reason | Attention | str
+IssueAnswer: TypeAlias = ApplicationError | Reason | Attention | str
 
 
 class Scene:
@@ -55,6 +59,7 @@ class Scene:
 
     def __init__(self, name: str, kind: Kind, *, is_sandbox: bool, endpoints: list[str]) -> None:
         now = datetime.now(UTC)
+        self._name, self._news = name, 0
         self.order = OpenInvoice(
             invoice_id=f"inv_{name}",
             merchant_id=f"mer_{name}",
@@ -78,9 +83,10 @@ class Scene:
         self.adoptions: deque[ApplicationError] = deque()
         self.posts: dict[str, deque[Attempted | ApplicationError]] = defaultdict(deque)
         self.watches: deque[WatchEnded] = deque()
-        self.watching = asyncio.Event()
         self.bank_open = asyncio.Event()
         self.bank_open.set()
+        self.receivers_open = asyncio.Event()
+        self.receivers_open.set()
         self.windows: list[datetime] = []
         self.asked: list[str] = []
         self._changed = asyncio.Condition()
@@ -126,14 +132,14 @@ class Scene:
             return msgspec.structs.replace(change, cause="outcome_unknown", attention=answer)
         return msgspec.structs.replace(change, state=State.PENDING, issued=_issued(PAYMENT), announce=False)
 
-    async def write(self, change: Change) -> object:
+    async def write(self, change: Change) -> Booked:
         await self.heard(f"book {change.cause}")
         async with self._changed:
             booked = self.book.book(change)
             self._changed.notify_all()
         return booked
 
-    async def adopt(self, ask: AdoptPayment) -> object:
+    async def adopt(self, ask: AdoptPayment) -> Booked:
         await self.heard("adopt")
         if self.adoptions:
             raise self.adoptions.popleft()
@@ -147,6 +153,24 @@ class Scene:
                 clear_attention=True,
             )
         )
+
+    async def test(self, order: TestEndpoint) -> list[DeliveryRef]:
+        await self.heard("test event")
+        return [DeliveryRef(id=f"whd_{self._name}_1_{order.endpoint_id}", endpoint_id=order.endpoint_id)]
+
+    async def watch(self) -> WatchEnded:
+        """One ending of the poller; with none left it polls until it is told to stop."""
+        await self.heard("watch")
+        while not self.watches:
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
+        return self.watches.popleft()
+
+    def health_news(self, health: Health, *endpoints: str) -> WatchEnded:
+        """The poller comes back with news for these receivers."""
+        self._news += 1
+        refs = [DeliveryRef(id=f"whd_{self._name}_{self._news}_{to}", endpoint_id=to) for to in endpoints]
+        return WatchEnded(health=health, deliveries=refs)
 
     async def look(self) -> BankFact:
         await self.heard("look")
@@ -164,6 +188,7 @@ class Scene:
 
     async def post(self, delivery_id: str) -> Attempted:
         await self.heard(f"post {delivery_id}")
+        await self.receivers_open.wait()
         answers = self.posts[delivery_id.rsplit("_", 1)[1]]
         said = answers.popleft() if answers else DELIVERED
         if isinstance(said, ApplicationError):

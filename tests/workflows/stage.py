@@ -1,18 +1,18 @@
-"""The stage: a real Temporal server whose workflows' clocks can be moved, our workers, and the outside rooms' doubles.
+"""The stage: a real Temporal server whose workflows' clocks can be moved, our worker, and doubles of the outside rooms.
 
-Only the rooms behind the activities are played; workflows, their client, converter and strict sandbox are ours.
+Only what stands behind the activities is played; workflows, their client, converter and strict sandbox are ours.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-import sys
+import sysconfig
 from typing import Any
 
 from temporalio import activity
 from temporalio.client import WorkflowHandle
-from temporalio.exceptions import ApplicationError
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -23,7 +23,7 @@ from activities.issuing import IssueOutcome
 from activities.watching import WatchConnection, WatchEnded
 from domain.bank import BankFact, Verdict
 from domain.event import Attempted
-from domain.invoice import Booked, Change, DeliveryRef, Kind, OpenInvoice, State
+from domain.invoice import Booked, Change, DeliveryRef, Kind, OpenInvoice
 from runtime.temporal import data_converter
 from runtime.temporal_names import SEARCH_ATTRIBUTES, TaskQueues
 from runtime.workflow_sandbox import workflow_runner
@@ -33,3 +33,103 @@ from worker import WORKFLOWS
 from workflows.client import Engine
 
 QUEUES = TaskQueues("stage")
+# The first allows what the tests are about; the others keep the server from adding up to a second to each step.
+_DYNAMIC_CONFIG = (
+    "frontend.WorkflowTimeSkippingEnabled=true",
+    'history.timerProcessorMaxTimeShift="1ms"',
+    "history.timerProcessorMaxPollRPS=500",
+    "history.transferProcessorMaxPollRPS=500",
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
+)
+
+
+class Stage:
+    """Every scene of a run, and the doubles that find theirs by an id."""
+
+    def __init__(self, environment: WorkflowEnvironment) -> None:
+        self.client = environment.client
+        self.engine = Engine(environment.client, QUEUES)
+        self._environment = environment
+        self._scenes: dict[str, Scene] = {}
+
+    def add(self, name: str, kind: Kind, *, is_sandbox: bool, endpoints: Sequence[str]) -> Scene:
+        scene = self._scenes[name] = Scene(name, kind, is_sandbox=is_sandbox, endpoints=list(endpoints))
+        return scene
+
+    async def skip(self, handle: WorkflowHandle[Any, Any], duration: timedelta) -> None:
+        """Moves one workflow's clock. Returns when its timers up to then have fired, or when it has ended."""
+        async with asyncio.timeout(30):
+            await self._environment.fast_forward(handle, duration)
+
+    def _scene(self, invoice_id: str) -> Scene:
+        return self._scenes[invoice_id.removeprefix("inv_")]
+
+    @activity.defn(name="invoice.issue")
+    async def issue(self, order: OpenInvoice) -> IssueOutcome:
+        return await self._scene(order.invoice_id).issue(order)
+
+    @activity.defn(name="invoice.book")
+    async def book(self, change: Change) -> Booked:
+        return await self._scene(change.invoice_id).write(change)
+
+    @activity.defn(name="kaspi.read_status")
+    async def read_status(self, payment: PaymentRef) -> BankFact:
+        return await self._scene(payment.invoice_id).look()
+
+    @activity.defn(name="kaspi.cancel_remote")
+    async def cancel_remote(self, payment: PaymentRef) -> Verdict:
+        return await self._scene(payment.invoice_id).cancel()
+
+    @activity.defn(name="invoice.adopt")
+    async def adopt(self, ask: AdoptPayment) -> Booked:
+        return await self._scene(ask.order.invoice_id).adopt(ask)
+
+    @activity.defn(name="webhook.attempt")
+    async def attempt(self, order: DeliverWebhook) -> Attempted:
+        return await self._scenes[order.merchant_id.removeprefix("mer_")].post(order.delivery_id)
+
+    @activity.defn(name="webhook.test")
+    async def test(self, order: TestEndpoint) -> list[DeliveryRef]:
+        return await self._scenes[order.merchant_id.removeprefix("mer_")].test(order)
+
+    @activity.defn(name="kaspi.watch")
+    async def watch(self, order: WatchConnection) -> WatchEnded:
+        return await self._scenes[order.connection_id.removeprefix("con_")].watch()
+
+
+@asynccontextmanager
+async def open_stage() -> AsyncIterator[Stage]:
+    """The server and one worker per queue, as worker.py splits them, in the strict sandbox."""
+    extra = [word for value in _DYNAMIC_CONFIG for word in ("--dynamic-config-value", value)]
+    environment = await WorkflowEnvironment.start_time_skipping_v2(
+        # Clocks stand by the real one until a test moves them.
+        ts_config=TimeSkippingConfig(enabled=False),
+        data_converter=data_converter(RING),
+        identity="stage",
+        search_attributes=SEARCH_ATTRIBUTES,
+        dev_server_existing_path=str(Path(sysconfig.get_path("scripts")) / "temporal"),
+        dev_server_log_level="error",
+        dev_server_extra_args=extra,
+    )
+    async with environment, AsyncExitStack() as workers:
+        stage = Stage(environment)
+        for worker in (
+            Worker(
+                stage.client,
+                task_queue=QUEUES.workflows,
+                workflows=WORKFLOWS,
+                activities=[stage.issue, stage.book],
+                workflow_runner=workflow_runner(sandboxed=True),
+            ),
+            Worker(
+                stage.client,
+                task_queue=QUEUES.kaspi,
+                activities=[stage.read_status, stage.cancel_remote, stage.adopt, stage.watch],
+                # A poller hears of its end with a heartbeat, and those are not sent at once.
+                max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+            ),
+            Worker(stage.client, task_queue=QUEUES.webhooks, activities=[stage.attempt, stage.test]),
+        ):
+            await workers.enter_async_context(worker)
+        yield stage

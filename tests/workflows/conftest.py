@@ -1,0 +1,28 @@
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from domain.invoice import Kind
+from tests.workflows.bill import Bill, NewBill
+from tests.workflows.stage import Stage, open_stage
+
+
+@pytest.fixture(scope="session")
+async def stage() -> AsyncIterator[Stage]:
+    async with open_stage() as opened:
+        yield opened
+
+
+@pytest.fixture
+def scene_name(request: pytest.FixtureRequest) -> str:
+    """The test's own name: it stands in the workflow ids and so in the names of recorded histories."""
+    return re.sub(r"\W+", "-", request.node.name.removeprefix("test_")).strip("-")
+
+
+@pytest.fixture
+def new_bill(stage: Stage, scene_name: str) -> NewBill:
+    def make(kind: Kind = Kind.PHONE, *, is_sandbox: bool = False, endpoints: tuple[str, ...] = ()) -> Bill:
+        return Bill(stage, stage.add(scene_name, kind, is_sandbox=is_sandbox, endpoints=endpoints))
+
+    return make
