@@ -349,6 +349,9 @@ class InvoiceWorkflow:
                 await self._book(
                     "accepted_paid", state=State.PAID, clear_attention=True, requires=Attention.AMOUNT_MISMATCH
                 )
+            decided = {Resolution.ABSENT: State.FAILED, Resolution.ACCEPT_PAID: State.PAID}.get(ask.action)
+            if decided is not None and self._story.state is not decided:
+                raise refuse(Code.ILLEGAL_TRANSITION, state=self._story.state)
             return self._story.state
 
     @resolve.validator

@@ -5,8 +5,8 @@ import pytest
 from google.protobuf import json_format
 from temporalio.api.common.v1 import Payload, Payloads
 
-from runtime.codec_server import BadCodecRequest, decode_payloads
-from runtime.payload_codec import EncryptionCodec
+from runtime.codec_server import BadCodecRequest, decode_payloads, encode_payloads
+from runtime.payload_codec import ENCODING, EncryptionCodec
 from runtime.secrets import KeyRing
 
 CODEC = EncryptionCodec(KeyRing("k1", {"k1": bytes(32)}))
@@ -57,3 +57,19 @@ def test_anything_else_is_refused_without_repeating_it(wrong: bytes) -> None:
     with pytest.raises(BadCodecRequest) as caught:
         decode_payloads(wrong, CODEC)
     assert "77011234567" not in str(caught.value)
+
+
+async def test_what_an_operator_types_is_encrypted_and_reads_back() -> None:
+    encoded = await encode_payloads(body(plain("Айгуль"), plain("second")), CODEC)
+    assert "Айгуль".encode() not in encoded
+    assert base64.b64encode(json.dumps("Айгуль").encode()) not in encoded
+    sealed = json_format.Parse(encoded, Payloads())
+    assert {payload.metadata["encoding"] for payload in sealed.payloads} == {ENCODING}
+    assert json_format.Parse(decode_payloads(encoded, CODEC), Payloads()) == Payloads(
+        payloads=[plain("Айгуль"), plain("second")]
+    )
+
+
+async def test_what_is_not_the_protocol_is_not_encoded() -> None:
+    with pytest.raises(BadCodecRequest):
+        await encode_payloads(b"77011234567", CODEC)

@@ -47,6 +47,11 @@ class Bill:
     def state(self) -> State:
         return self.scene.book.state
 
+    async def dump(self) -> None:
+        h = await self.handle.fetch_history()
+        print([EventType.Name(e.event_type)[11:] for e in h.events], h.run_id if hasattr(h,"run_id") else "")
+        print((await self.handle.describe()).status)
+
     async def issue(self, *, issue_before: datetime | None = None, fingerprint: str | None = None) -> None:
         changes = {"issue_before": issue_before, "fingerprint": fingerprint}
         order = msgspec.structs.replace(self.order, **{name: value for name, value in changes.items() if value})
