@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(shell cksum < requirements/dev.txt | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: up demo test check lint fmt clean help
+.PHONY: up demo test bench check lint fmt clean help
 
 up: $(INSTALLED) ## run the whole system here: Postgres, Temporal, bank emulator, worker, API (Ctrl-C stops it)
 	@exec $(BIN)/python -m dev.stack
@@ -19,6 +20,9 @@ demo: $(INSTALLED) ## with `make up` running elsewhere: bill, payment, webhook, 
 
 test: $(INSTALLED) ## all tests; PYTEST_ARGS="-k name -x" goes to pytest
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(INSTALLED) ## measure creates and paid → webhook (about 10 minutes); BENCH_ARGS="create --rounds 1"
+	@exec $(BIN)/python -m bench $(BENCH_ARGS)
 
 check: lint test ## what CI runs: formatting, lint, types, import rules, migrations, OpenAPI file, tests
 

@@ -103,10 +103,12 @@ async def _issue(services: Services, principal: Principal, order: OpenInvoice) -
     loop = asyncio.get_running_loop()
     started = loop.time()
     window, patience = services.api.issue_window_seconds, services.api.answer_within_seconds
+    again = False
     while True:
         try:
-            await services.engine.issue(order, wait=max(0.05, patience - (loop.time() - started)))
+            await services.engine.issue(order, again=again, wait=max(0.05, patience - (loop.time() - started)))
         except (NotIssued, EngineAway) as error:
+            again = again or isinstance(error, NotIssued)
             # A short absence of the engine is bridged inside the window; the same ids make a repeat harmless.
             log.info("issue_not_answered", invoice=order.invoice_id, cause=str(error))
             if loop.time() - started < window - ENGINE_RETRY_SECONDS:

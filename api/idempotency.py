@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import MediaType, Response
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 
 from db.reads import KeptAnswer
 from domain.errors import Code, FieldError, TolemError, invalid
@@ -15,8 +15,8 @@ REPLAYED = {"Idempotent-Replayed": "true"}
 
 IdempotencyKey = Annotated[
     str | None,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         required=False,
         description="Up to 255 printable ASCII characters. Repeating a request with the same key gives the same "
         "answer and makes no second object; kept for 30 days.",

@@ -237,8 +237,7 @@ def _changed(before: Invoice, change: Change, now: datetime) -> Invoice | None:
         return None
     if change.attention is Attention.OUTCOME_UNKNOWN and before.bank_payment_id is not None:
         return None  # a second run of the same step was too hasty: the first has the bank's answer
-    answered = change.issued is not None and before.attention is Attention.OUTCOME_UNKNOWN
-    attention = change.attention or (None if change.clear_attention or answered else before.attention)
+    attention = change.attention or (None if change.clear_attention else before.attention)
     reason = change.reason if change.state else before.status_reason
     late = moves and state is State.PAID and before.state in CLOSED_UNPAID
     if late:

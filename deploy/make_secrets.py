@@ -29,7 +29,7 @@ def made() -> dict[str, str]:
 
 
 def write(folder: Path, values: Mapping[str, str]) -> list[str]:
-    """Writes what is missing and leaves the rest: a key that is lost makes what it sealed unreadable. Gives the names."""
+    """Writes what is missing and gives the names; the rest stays: what a lost key has sealed never opens again."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     written = []
     for name, value in values.items():

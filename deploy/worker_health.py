@@ -55,7 +55,7 @@ def main() -> None:
     """Entry point of the container's health check."""
     try:
         problem = asyncio.run(check())
-    except Exception as error:  # noqa: BLE001 -- whatever it is, the worker is not known to work
+    except Exception as error:
         problem = f"{type(error).__name__}: {error}"
     if problem:
         sys.stderr.write(problem + "\n")

@@ -1,4 +1,4 @@
-"""`python -m dev.configuration_doc [--check]`: writes docs/configuration.md from `runtime.settings`, or says it is old."""
+"""`python -m dev.configuration_doc [--check]`: writes docs/configuration.md from `runtime.settings`, or checks it."""
 
 import itertools
 import sys
@@ -15,9 +15,9 @@ _HEAD = """\
 
 <!-- Written by `python -m dev.configuration_doc`; change runtime/settings.py instead. -->
 
-Every setting is an environment variable. A process reads the sections it needs and, when something is wrong, lists every
-problem at once and ends with code 2; a `TOLEM_` variable that is no setting is a problem too, so a typo cannot hide.
-`tolem settings` prints the same table.
+Every setting is an environment variable. A process reads the sections it needs and, when something is wrong, lists
+every problem at once and ends with code 2; a `TOLEM_` variable that is no setting is a problem too, so a typo cannot
+hide. `tolem settings` prints the same table.
 
 * **Secrets** (marked) may come from a file: set `NAME_FILE` to its path instead of `NAME`. Setting both is an error.
 * An empty value counts as not set. `(required)` has no default; `(optional)` may stay away.

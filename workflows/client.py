@@ -58,11 +58,12 @@ class Engine:
         self._client = client
         self._queues = queues
 
-    async def issue(self, order: OpenInvoice, *, wait: float) -> None:
+    async def issue(self, order: OpenInvoice, *, wait: float, again: bool = False) -> None:
         """Starts (or joins) the invoice's workflow and waits until the bill is issued or refused.
 
         Returns when the books tell the outcome. `NotIssued`: this attempt's window was missed. `EngineAway`:
-        no answer within `wait` seconds. An identical repeat adds nothing to the history.
+        no answer within `wait` seconds. Identical requests at one time share one update: they add nothing to the
+        history. `again` asks in a new window, after `NotIssued`.
         """
         start: WithStartWorkflowOperation[Any, State] = WithStartWorkflowOperation(
             "invoice",
@@ -84,7 +85,7 @@ class Engine:
         try:
             async with asyncio.timeout(wait):
                 await self._client.execute_update_with_start_workflow(
-                    "issued", ask, id=f"issued-{order.fingerprint[:32]}", start_workflow_operation=start
+                    "issued", ask, id=_issued_id(ask, again=again), start_workflow_operation=start
                 )
         except WorkflowAlreadyStartedError:
             return  # the story is over: the books tell it
@@ -173,6 +174,14 @@ class Engine:
                 return await self._client.service_client.check_health()
         except (RPCError, RuntimeError, TimeoutError):
             return False
+
+
+def _issued_id(ask: AwaitIssued, *, again: bool) -> str:
+    """One id per body; after a missed window one per window, because the server answers a known id from the run
+    that failed and starts no other.
+    """
+    shared = f"issued-{ask.fingerprint[:32]}"
+    return f"{shared}-{ask.issue_before.timestamp():.6f}" if again else shared
 
 
 def _business(error: WorkflowUpdateFailedError) -> Exception:

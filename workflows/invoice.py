@@ -77,11 +77,11 @@ class InvoiceWorkflow:
                 outcome = await workflow.execute_local_activity_method(
                     Issuing.issue, order, summary=f"issue {order.kind} bill", **options.ISSUE
                 )
-            except ActivityError as error:
+            except (ActivityError, ApplicationError) as error:  # a local activity's own failure comes bare
                 if self._story.issue_before > order.issue_before:
                     continue  # somebody asked again meanwhile: their window is still open
                 self._story.missed = True
-                raise _cause(error) from error
+                raise _cause(error) from None
             booked = outcome.booked or await self._write(outcome.unwritten)
             self._follow(booked)
             self._story.issued = True
@@ -384,8 +384,8 @@ class InvoiceWorkflow:
         return msgspec.structs.replace(self._order, issue_before=issue_before)
 
 
-def _cause(error: ActivityError) -> ApplicationError:
-    cause = error.cause
+def _cause(error: ActivityError | ApplicationError) -> ApplicationError:
+    cause = error.cause if isinstance(error, ActivityError) else error
     if isinstance(cause, ApplicationError):
         return cause
     return ApplicationError("issuing did not end", type="IssueDidNotEnd", non_retryable=True)

@@ -11,12 +11,13 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.booking import Booking
 from activities.failures import WINDOW_MISSED
+from activities.issuing import Issuing
 from db.engine import create_engine
 from db.errors import DatabaseUnavailable
 from db.ledger import Ledger
 from dev.ports import free_port
 from dev.postgres import Database
-from domain.invoice import Attention, Kind, Reason, State
+from domain.invoice import Attention, Kind, OpenInvoice, Reason, State
 from domain.merchant import Mode
 from tests.activities.town import Town
 from tests.activities.wire import Wire
@@ -30,6 +31,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     # How long the activity keeps trying is a constant; that it does is what the tests ask.
     monkeypatch.setattr("activities.issuing.NOT_SENT_PAUSES", (0.01, 0.01, 0.01))
     monkeypatch.setattr("activities.issuing.BOOK_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("activities.issuing.OPEN_PAUSES", (0.01, 0.01))
 
 
 @pytest.fixture(scope="module")
@@ -123,11 +125,11 @@ async def test_a_bank_that_comes_back_between_the_tries_issues_the_bill(
             url=f"https://127.0.0.1:{wire.port}/r3/v01",
             id=connection.id,
         )
-        await wire.cut()
+        wire.cut()
         order = shop.order(connection_id=connection.id)
         issuing = asyncio.create_task(town.issue(order))
         await wire.refused_somebody()
-        await wire.mend()
+        wire.mend()
         outcome = await issuing
     assert outcome.booked is not None
     assert outcome.booked.state is State.PENDING
@@ -157,9 +159,7 @@ async def test_a_lost_answer_about_a_phone_bill_is_unknown_and_never_asked_for_a
     assert (again.booked.state, again.booked.attention) == (State.PROCESSING, Attention.OUTCOME_UNKNOWN)
 
 
-async def test_a_lost_answer_about_a_qr_is_asked_for_again_because_nobody_has_the_first(
-    town: Town, shop: Shop
-) -> None:
+async def test_a_lost_answer_about_a_qr_is_asked_for_again_because_nobody_has_the_first(town: Town, shop: Shop) -> None:
     await town.admin.fault("qr/create", "execute_then_drop")
     order = shop.order(Kind.QR)
     await town.issue(order)
@@ -242,6 +242,13 @@ async def test_a_payment_id_that_another_bill_has_is_an_unknown_outcome(town: To
     assert invoice.bank_payment_id is None
 
 
+async def claimed(shop: Shop, order: OpenInvoice) -> None:
+    """Returns when the intent to call the bank is committed."""
+    async with asyncio.timeout(10):
+        while await shop.books.reads.invoice(shop.id, order.invoice_id) is None:  # noqa: ASYNC110 -- Postgres tells nobody
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture
 async def wire(postgres: Database) -> AsyncIterator[Wire]:
     """The line to the database, to be cut."""
@@ -257,10 +264,8 @@ async def test_the_banks_answer_survives_a_database_that_was_lost_meanwhile(
     order = shop.order()
     before = await town.received("remote/create")
     issuing = asyncio.create_task(town.issue(order, Ledger(engine, town.books.renderer)))
-    async with asyncio.timeout(10):
-        while await town.books.reads.invoice(shop.id, order.invoice_id) is None:
-            await asyncio.sleep(0.01)
-    await wire.cut()
+    await claimed(shop, order)
+    wire.cut()
     outcome = await issuing
     await engine.dispose()
 
@@ -276,13 +281,46 @@ async def test_the_banks_answer_survives_a_database_that_was_lost_meanwhile(
     assert await town.received("remote/create") == before + 1
 
 
-async def test_without_a_database_the_bank_is_not_asked(
-    town: Town, shop: Shop, postgres: Database, wire: Wire
-) -> None:
+async def test_without_a_database_the_bank_is_not_asked(town: Town, shop: Shop, postgres: Database, wire: Wire) -> None:
     engine = create_engine(Database(wire.port, postgres.name, postgres.passwords).app_url, pool_size=1)
-    await wire.cut()
+    wire.cut()
     order = shop.order()
     with pytest.raises(DatabaseUnavailable):
         await town.issue(order, Ledger(engine, town.books.renderer))
     await engine.dispose()
     assert await town.bills(order) == []
+
+
+async def test_a_claim_whose_commit_nobody_confirmed_still_sends_the_payer_his_one_bill(
+    town: Town, shop: Shop, postgres: Database, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.issuing.OPEN_PAUSES", (0.02,) * 200)
+    engine = create_engine(Database(wire.port, postgres.name, postgres.passwords).app_url, pool_size=1)
+    ledger, order = Ledger(engine, town.books.renderer), shop.order()
+    wire.mute_at(b"COMMIT")
+    issuing = asyncio.create_task(town.issue(order, ledger))
+    await claimed(shop, order)
+    assert await town.bills(order) == []
+    wire.cut()
+    await wire.refused_somebody()
+    wire.mend()
+    outcome = await issuing
+    await engine.dispose()
+    assert outcome.booked is not None
+    assert (outcome.booked.state, outcome.booked.attention) == (State.PENDING, None)
+    assert len(await town.bills(order)) == 1
+
+
+async def test_a_worker_that_stops_books_the_answer_that_is_on_its_way(town: Town, shop: Shop) -> None:
+    await town.admin.fault("remote/create", "delay", delay_ms=300)
+    order = shop.order()
+    activity = Issuing(town.books.ledger, town.banks)
+    running = asyncio.create_task(ActivityEnvironment().run(activity.issue, order))
+    await claimed(shop, order)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await activity.drain()
+    invoice = await shop.invoice(order.invoice_id)
+    (bill,) = await town.bills(order)
+    assert (invoice.state, invoice.bank_payment_id) == (State.PENDING, bill["id"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -147,7 +147,7 @@ class Poller:
         self._environment.worker_shutdown()
         return await self.task
 
-    async def until(self, reached: Callable[[], Any]) -> None:
+    async def until(self, reached: Callable[[], Awaitable[bool]]) -> None:
         """Waits for what the poller does, and fails with the poller."""
         async with asyncio.timeout(20):
             while not await reached():

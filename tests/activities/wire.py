@@ -1,4 +1,4 @@
-"""A line between us and a server that can be cut and mended."""
+"""A line between us and a server that can be cut, mended, and made deaf at a word."""
 
 import asyncio
 from contextlib import suppress
@@ -6,13 +6,16 @@ from typing import Self
 
 
 class Wire:
-    """TCP from `port` to a server on this machine. Cut, it drops what is connected and every new call."""
+    """TCP from `port` to a server on this machine. Cut, it resets what is connected and every new call."""
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._whole = True
         self._writers: set[asyncio.StreamWriter] = set()
         self._refused = asyncio.Event()
+        self._mute_at: bytes | None = None
+        self._audible = asyncio.Event()
+        self._audible.set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -20,19 +23,24 @@ class Wire:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        await self.cut()
-        if self._server.is_serving():
-            self._server.close()
+        self.cut()
+        self._audible.set()
+        self._server.close()
         await self._server.wait_closed()
 
-    async def cut(self) -> None:
+    def mute_at(self, word: bytes) -> None:
+        """From the moment we say `word`, which still arrives, no answer comes back until `mend`."""
+        self._mute_at = word
+
+    def cut(self) -> None:
         """Nothing passes any more; who is connected is reset."""
         self._whole = False
         for writer in tuple(self._writers):
             writer.transport.abort()
 
-    async def mend(self) -> None:
-        self._whole = True
+    def mend(self) -> None:
+        self._whole, self._mute_at = True, None
+        self._audible.set()
 
     async def refused_somebody(self) -> None:
         """Returns when a call came while the line was cut."""
@@ -47,16 +55,29 @@ class Wire:
         there, back = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers |= {writer, back}
         try:
-            await asyncio.gather(_copy(reader, back), _copy(there, writer))
+            await asyncio.gather(self._say(reader, back), self._hear(there, writer))
         finally:
             self._writers -= {writer, back}
 
+    async def _say(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                if self._mute_at is not None and self._mute_at in data:
+                    self._audible.clear()
+                target.write(data)
+                await target.drain()
+        await _close(target)
 
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _hear(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                await self._audible.wait()
+                target.write(data)
+                await target.drain()
+        await _close(target)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
     with suppress(OSError):
-        while data := await source.read(65536):
-            target.write(data)
-            await target.drain()
-    target.close()
-    with suppress(OSError):
-        await target.wait_closed()
+        await writer.wait_closed()

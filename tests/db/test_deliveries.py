@@ -25,7 +25,9 @@ async def delivery(shop: Shop) -> str:
 
 
 async def row(books: Books, delivery_id: str) -> dict[str, Any]:
-    (found,) = await books.fetch("select *, next_attempt_at - now() as wait from deliveries where id = :id", id=delivery_id)
+    (found,) = await books.fetch(
+        "select *, next_attempt_at - now() as wait from deliveries where id = :id", id=delivery_id
+    )
     return found
 
 
@@ -134,7 +136,8 @@ async def test_the_banks_health_is_told_only_when_it_changes(books: Books, shop:
     assert [event["sequence"] for event in told] == [1, 2, 3]
     assert [json.loads(event["object"])["health"] for event in told] == ["degraded", "lost", "connected"]
     assert sandbox not in {
-        one["endpoint_id"] for one in await books.fetch("select endpoint_id from deliveries where merchant_id = :m", m=shop.id)
+        one["endpoint_id"]
+        for one in await books.fetch("select endpoint_id from deliveries where merchant_id = :m", m=shop.id)
     }
 
 

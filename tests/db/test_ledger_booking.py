@@ -108,11 +108,21 @@ async def test_the_banks_answer_outweighs_the_fear_that_it_was_lost(shop: Shop) 
         order = await shop.opened()
         if feared_first:
             await shop.book(order.invoice_id, **fear)
-        await shop.book(order.invoice_id, "issued", State.PENDING, issued=issued(), announce=False)
+        answer: dict[str, Any] = {"issued": issued(), "clear_attention": True, "announce": False}
+        await shop.book(order.invoice_id, "issued", State.PENDING, **answer)
         if not feared_first:
             assert not (await shop.book(order.invoice_id, **fear)).created
         invoice = await shop.invoice(order.invoice_id)
         assert (invoice.state, invoice.attention) == (State.PENDING, None)
+
+
+async def test_a_decision_made_on_an_old_picture_changes_nothing(shop: Shop) -> None:
+    order = await shop.opened()
+    decision: dict[str, Any] = {"reason": Reason.DECLARED_ABSENT, "requires": Attention.OUTCOME_UNKNOWN}
+    refused = await shop.book(order.invoice_id, "declared_absent", State.FAILED, **decision)
+    assert (refused.created, refused.state) == (False, State.PROCESSING)
+    await shop.book(order.invoice_id, "outcome_unknown", attention=Attention.OUTCOME_UNKNOWN)
+    assert (await shop.book(order.invoice_id, "declared_absent", State.FAILED, **decision)).created
 
 
 async def test_an_issue_is_written_down_with_all_that_the_bank_gave(shop: Shop) -> None:
@@ -273,9 +283,7 @@ async def test_a_random_story_stays_within_the_rules(shop: Shop, steps: list[Any
     before = await shop.invoice(order.invoice_id)
     changes = 0
     for number, (state, attention, silent) in enumerate(steps):
-        booked = await shop.book(
-            order.invoice_id, f"step {number}", state, attention=attention, announce=not silent
-        )
+        booked = await shop.book(order.invoice_id, f"step {number}", state, attention=attention, announce=not silent)
         after = await shop.invoice(order.invoice_id)
         assert booked.state is after.state
         assert after.state is before.state or can_become(before.state, after.state)

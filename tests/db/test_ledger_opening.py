@@ -23,6 +23,15 @@ async def test_thirty_callers_at_once_get_one_claim(books: Books, shop: Shop) ->
     assert counted == [{"count": 1}]
 
 
+async def test_a_claim_whose_commit_was_in_doubt_is_known_again_by_its_token(books: Books, shop: Shop) -> None:
+    order = shop.order()
+    assert (await books.ledger.open_invoice(order, "mine")).claimed
+    assert (await books.ledger.open_invoice(order, "mine")).claimed
+    assert not (await books.ledger.open_invoice(order, "another's")).claimed
+    assert not (await books.ledger.open_invoice(order)).claimed
+    assert (await shop.invoice(order.invoice_id)).number == 1
+
+
 async def test_the_numbers_of_a_merchant_have_neither_gaps_nor_twins(books: Books, shop: Shop) -> None:
     other = await books.merchant()
     orders = [owner.order() for owner in (shop, other) for _ in range(25)]

@@ -14,7 +14,9 @@ async def due(books: Books, shop: Shop, limit: int = 100) -> list[Due]:
 
 
 async def make_due(books: Books, shop: Shop) -> None:
-    await books.do("update bank_watches set next_check_at = now() - interval '1 second' where merchant_id = :m", m=shop.id)
+    await books.do(
+        "update bank_watches set next_check_at = now() - interval '1 second' where merchant_id = :m", m=shop.id
+    )
 
 
 async def test_an_issued_bill_is_watched_and_due_after_its_first_pause(books: Books, shop: Shop) -> None:

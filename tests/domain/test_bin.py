@@ -32,6 +32,8 @@ def test_one_mistyped_digit_is_noticed(number: str, place: int, shift: int) -> N
         assert not valid_bin(wrong)
 
 
-@pytest.mark.parametrize("text", ["", "97124000131", "9712400013155", "97124000131a", "９７１２４０００１３１５", "97124000131 "])
+@pytest.mark.parametrize(
+    "text", ["", "97124000131", "9712400013155", "97124000131a", "９７１２４０００１３１５", "97124000131 "]
+)
 def test_what_is_not_twelve_ascii_digits_is_refused(text: str) -> None:
     assert not valid_bin(text)

@@ -20,7 +20,7 @@ MONEY_IN = {State.PAID, State.PARTIALLY_REFUNDED, State.REFUNDED}
 
 def test_the_table_of_changes_names_every_state_once() -> None:
     assert set(TRANSITIONS) == set(State)
-    assert OPEN | CLOSED_UNPAID | MONEY_IN == set(State)
+    assert set(State) == OPEN | CLOSED_UNPAID | MONEY_IN
     assert len(OPEN) + len(CLOSED_UNPAID) + len(MONEY_IN) == len(State)
 
 

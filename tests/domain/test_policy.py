@@ -55,9 +55,7 @@ def test_the_gap_of_every_age_is_one_of_the_plan(age: float) -> None:
 @given(st.floats(0, DAY, allow_nan=False), CHANCE)
 def test_phone_checks_are_jittered_by_a_tenth_and_no_more(age: float, chance: Random) -> None:
     now = MADE + timedelta(seconds=age)
-    due = next_check(
-        Kind.PHONE, created_at=MADE, now=now, poll_interval=5.0, phone_polling=True, chance=chance
-    )
+    due = next_check(Kind.PHONE, created_at=MADE, now=now, poll_interval=5.0, phone_polling=True, chance=chance)
     gap = phone_gap((now - MADE).total_seconds())
     assert due is not None
     assert gap is not None
@@ -83,9 +81,7 @@ def test_qr_and_link_follow_the_banks_own_interval(
     kind: Kind, age: float, interval: float, phone_polling: bool, chance: Random
 ) -> None:
     now = MADE + timedelta(seconds=age)
-    due = next_check(
-        kind, created_at=MADE, now=now, poll_interval=interval, phone_polling=phone_polling, chance=chance
-    )
+    due = next_check(kind, created_at=MADE, now=now, poll_interval=interval, phone_polling=phone_polling, chance=chance)
     assert due == now + timedelta(seconds=interval)
 
 

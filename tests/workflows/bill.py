@@ -2,10 +2,9 @@
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
 from domain.bank import Verdict
@@ -16,6 +15,9 @@ from tests.workflows.book import Entry
 from tests.workflows.scene import LIFETIME, Scene, fact
 from tests.workflows.stage import Stage
 from workflows.invoice_messages import AwaitIssued, Resolution, Resolve
+
+if TYPE_CHECKING:
+    from temporalio.api.enums.v1 import EventType
 
 WAIT = 20.0
 
@@ -46,11 +48,6 @@ class Bill:
     @property
     def state(self) -> State:
         return self.scene.book.state
-
-    async def dump(self) -> None:
-        h = await self.handle.fetch_history()
-        print([EventType.Name(e.event_type)[11:] for e in h.events], h.run_id if hasattr(h,"run_id") else "")
-        print((await self.handle.describe()).status)
 
     async def issue(self, *, issue_before: datetime | None = None, fingerprint: str | None = None) -> None:
         changes = {"issue_before": issue_before, "fingerprint": fingerprint}
@@ -92,11 +89,7 @@ class Bill:
 
     async def until_event(self, kind: "EventType.ValueType", times: int = 1) -> None:
         """Returns when the history has that many events of the kind."""
-        async with asyncio.timeout(WAIT):
-            async for event in self.handle.fetch_history_events(wait_new_event=True):
-                times -= event.event_type == kind
-                if times == 0:
-                    return
+        await until_event(self.handle, kind, times)
 
     def delivery(self, number: int, endpoint: str) -> WorkflowHandle[object, DeliveryState]:
         """The workflow of the long tail of the webhook that told the book's line `number`."""
@@ -108,3 +101,10 @@ class Bill:
         return f"whd_{self.order.invoice_id.removeprefix('inv_')}_{number}_{endpoint}"
 
 
+async def until_event(handle: WorkflowHandle[Any, Any], kind: "EventType.ValueType", times: int = 1) -> None:
+    """Returns when the workflow's history has that many events of the kind."""
+    async with asyncio.timeout(WAIT):
+        async for event in handle.fetch_history_events(wait_new_event=True):
+            times -= event.event_type == kind
+            if times == 0:
+                return

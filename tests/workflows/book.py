@@ -1,7 +1,6 @@
 """What the ledger promises to workflows, in memory: the transitions of domain.invoice, each cause booked once."""
 
-from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from domain.invoice import (
     CLOSED_UNPAID,
@@ -14,6 +13,9 @@ from domain.invoice import (
     State,
     can_become,
 )
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class Entry(NamedTuple):
@@ -50,6 +52,8 @@ class Book:
         return self._standing(due, created=True)
 
     def _apply(self, change: Change) -> bool:
+        if change.requires is not None and self.attention is not change.requires:
+            return False
         state = change.state or self.state
         moves = state is not self.state
         if moves and not can_become(self.state, state):

@@ -85,6 +85,8 @@ class Scene:
         self.watches: deque[WatchEnded] = deque()
         self.bank_open = asyncio.Event()
         self.bank_open.set()
+        self.bank_reads_open = asyncio.Event()
+        self.bank_reads_open.set()
         self.receivers_open = asyncio.Event()
         self.receivers_open.set()
         self.windows: list[datetime] = []
@@ -141,6 +143,7 @@ class Scene:
 
     async def adopt(self, ask: AdoptPayment) -> Booked:
         await self.heard("adopt")
+        await self.bank_reads_open.wait()
         if self.adoptions:
             raise self.adoptions.popleft()
         return self.book.book(
@@ -151,6 +154,7 @@ class Scene:
                 state=State.PENDING,
                 issued=_issued(ask.payment.payment_id),
                 clear_attention=True,
+                requires=Attention.OUTCOME_UNKNOWN,
             )
         )
 
@@ -174,6 +178,7 @@ class Scene:
 
     async def look(self) -> BankFact:
         await self.heard("look")
+        await self.bank_reads_open.wait()
         said = self.looks.popleft() if self.looks else fact(Verdict.WAITING)
         if isinstance(said, ApplicationError):
             raise said

@@ -4,11 +4,11 @@ Only what stands behind the activities is played; workflows, their client, conve
 """
 
 import asyncio
+import sysconfig
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-import sysconfig
 from typing import Any
 
 from temporalio import activity
@@ -41,6 +41,8 @@ _DYNAMIC_CONFIG = (
     "history.transferProcessorMaxPollRPS=500",
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
+    # News reaches a workflow between the heartbeats of its local activity, at 80 % of this (10 s by default).
+    'history.defaultWorkflowTaskTimeout="2s"',
 )
 
 

@@ -1,0 +1,24 @@
+"""What a run does, and how much of it."""
+
+import msgspec
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Create: `rounds` × `in_flight` × `seconds`. Paid: of `open` payments `pay` are paid within `window` seconds.
+
+    `latency_ms` is what the bank takes for a call; `poll_connections` and `bank_calls_per_second` are the operator's
+    settings of the same names. `patience`: seconds that the last webhook is waited for. The same `seed`, the same
+    payer and the same times.
+    """
+
+    rounds: int = 3
+    seconds: float = 10.0
+    in_flight: tuple[int, ...] = (1, 8, 32)
+    open: int = 1000
+    pay: int = 300
+    window: float = 60.0
+    latency_ms: int = 100
+    poll_connections: int = 64
+    bank_calls_per_second: int = 300
+    patience: float = 180.0
+    seed: int = 1
