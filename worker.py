@@ -97,6 +97,7 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
             calls_per_second=invoices.bank_calls_per_second,
             concurrency=invoices.poll_connections,
             phone_polling=invoices.phone_polling,
+            late_watch=invoices.late_watch_seconds,
         ),
     )
     issuing = Issuing(ledger, banks)

@@ -34,3 +34,6 @@ class Signals(Protocol):
 
     async def bank_said(self, invoice_id: str, fact: BankFact) -> bool:
         """Tells an invoice's workflow; False when no such workflow runs."""
+
+    async def resume(self, order: OpenInvoice, fact: BankFact) -> None:
+        """Starts the workflow of an invoice that has none any more, with this news: money must find its story."""

@@ -36,6 +36,7 @@ class PollLimits(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 32
     phone_polling: bool = True
     run_for: float = 1800.0
+    late_watch: float = 900.0
 
 
 class WatchConnection(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,7 +217,7 @@ class _Round:
     def _looked(self, due: "Due", word: str | None, checks: int, *, retry_soon: bool) -> "Looked":
         now = datetime.now(UTC)
         if due.closed:
-            following = late_check(checks, now=now, chance=self._chance)
+            following = late_check(checks, now=now, chance=self._chance, late_watch=self._limits.late_watch)
         else:
             following = next_check(
                 due.kind,

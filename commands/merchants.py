@@ -46,7 +46,9 @@ def keys() -> None:
 
 @keys.command("add")
 @click.argument("merchant_id")
-@click.option("--mode", type=click.Choice([mode.value for mode in Mode]), required=True, help="`test` makes sandbox objects only.")
+@click.option(
+    "--mode", type=click.Choice([mode.value for mode in Mode]), required=True, help="`test` makes sandbox objects only."
+)
 @click.option("--name", default="", help="What the key is for.")
 def keys_add(merchant_id: str, mode: str, name: str) -> None:
     """Make a key; prints it **once**."""

@@ -186,8 +186,8 @@ class V1:
 
     def payment_url(self, invoice: Invoice) -> str | None:
         """Where the payer goes: the bank's link, or our page that shows the QR or how to find the bill."""
-        if invoice.state is State.PROCESSING and invoice.bank_payment_id is None:
-            return None
+        if invoice.bank_payment_id is None:
+            return None  # not issued, or not known to be: there is nothing to pay
         return invoice.payment_link or f"{self._public_url}/pay/{invoice.id}"
 
     def invoice(self, invoice: Invoice) -> InvoiceJson:

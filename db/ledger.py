@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -41,7 +41,6 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 
 # The lock makes "too late" exact: whoever reads after `issue_before` under the same lock (reads.final_word) sees
 # every claim that was made in time, and no claim can follow.
-_LOCK = text("select pg_advisory_xact_lock(hashtextextended(:id, 0))")
 _CLAIM = text(
     f"""
     with numbered as (
@@ -73,15 +72,22 @@ _FOR_UPDATE = text(
     " exists (select 1 from events e where e.object_id = i.id and e.cause = :cause) as told"
     " from invoices i where id = :id for update"
 )
-_WRITE = text(
+_SET = (
     "update invoices set state = :state, status_reason = :status_reason, attention = :attention,"
     " bank_payment_id = :bank_payment_id, bank_code = :bank_code, qr_token = :qr_token, payment_link = :payment_link,"
     " expires_at = :expires_at, deadline_at = :deadline_at, paid_at = :paid_at, sequence = :sequence,"
     " updated_at = :updated_at where id = :id"
 )
-_ANSWER = text(
-    "update idempotency_keys set answer_status = :status, answer_body = :body"
-    " where merchant_id = :merchant and resource_id = :id and answer_status is null"
+_WRITE = text(_SET)
+# The first change of an invoice is its creation's answer: state, kept answer and watch in one statement.
+_WRITE_FIRST = text(
+    f"""
+    with written as ({_SET} returning id), answered as (
+        update idempotency_keys set answer_status = :answer_status, answer_body = :answer_body
+        where merchant_id = :merchant_id and resource_id = :id and answer_status is null
+    )
+    select id from written
+    """
 )
 _WATCH = text(
     "insert into bank_watches (invoice_id, merchant_id, connection_id, bank_payment_id, kind, poll_interval,"
@@ -111,8 +117,7 @@ class Ledger:
         A call with another token finds the first row and gives `claimed=False`: somebody may already have called
         the bank. The same token may repeat a call whose commit was in doubt.
         """
-        async with as_merchant(self._engine, order.merchant_id) as connection:
-            await connection.execute(_LOCK, {"id": order.invoice_id})
+        async with as_merchant(self._engine, order.merchant_id, lock=order.invoice_id) as connection:
             values = {field: getattr(order, field) for field in _CLAIM_FIELDS}
             values["claim_token"] = claim_token or uuid4().hex
             values["mode"] = "test" if order.is_sandbox else "live"
@@ -139,9 +144,12 @@ class Ledger:
                 )
                 return _booked(before, row["deadline_at"], due, created=False)
             deadline = change.issued.deadline if change.issued else row["deadline_at"]
-            await self._write(connection, before, after, change, deadline)
+            values = {name: getattr(after, name) for name in _WRITTEN_FIELDS} | {"deadline_at": deadline}
             if before.sequence == 0:
-                await self._keep_answer(connection, after, row["request_id"])
+                status, body = self._renderer.creation_answer(after, row["request_id"])
+                values |= {"merchant_id": after.merchant_id, "answer_status": status, "answer_body": body}
+            await _write(connection, _WRITE_FIRST if before.sequence == 0 else _WRITE, values)
+            await _watch(connection, before, after, change)
             due = await self._announce(connection, before, after, change) if change.announce else []
         return _booked(after, deadline, due, created=True)
 
@@ -152,48 +160,6 @@ class Ledger:
             due = await announcing.due_of_object(connection, merchant_id=merchant_id, object_id=invoice_id)
         invoice = to_invoice({name: row[name] for name in Invoice.__struct_fields__})
         return _booked(invoice, row["deadline_at"], due, created=False)
-
-    async def _write(
-        self,
-        connection: AsyncConnection,
-        before: Invoice,
-        after: Invoice,
-        change: Change,
-        deadline: datetime | None,
-    ) -> None:
-        values = {name: getattr(after, name) for name in _WRITTEN_FIELDS}
-        try:
-            await connection.execute(_WRITE, values | {"deadline_at": deadline})
-        except IntegrityError as error:
-            if "bank_payment_id" in str(error.orig):
-                raise BankPaymentTaken("the bank payment belongs to another invoice") from error
-            raise
-        if after.is_sandbox:
-            return
-        target = {"id": after.id, "merchant": after.merchant_id}
-        if change.issued and after.state in OPEN:
-            first = PHONE_GAPS[0][1] if after.kind is Kind.PHONE else change.issued.poll_interval
-            await connection.execute(
-                _WATCH,
-                target
-                | {
-                    "connection": after.connection_id,
-                    "payment": after.bank_payment_id,
-                    "kind": after.kind,
-                    "interval": change.issued.poll_interval,
-                    "next": after.updated_at + timedelta(seconds=first),
-                },
-            )
-        elif after.state in CLOSED_UNPAID and before.state not in CLOSED_UNPAID:
-            await connection.execute(_WATCH_CLOSED, target)
-        elif after.state is State.PAID:
-            await connection.execute(_WATCH_PAID, target)
-
-    async def _keep_answer(self, connection: AsyncConnection, invoice: Invoice, request_id: str) -> None:
-        status, body = self._renderer.creation_answer(invoice, request_id)
-        await connection.execute(
-            _ANSWER, {"status": status, "body": body, "merchant": invoice.merchant_id, "id": invoice.id}
-        )
 
     async def _announce(
         self, connection: AsyncConnection, before: Invoice, after: Invoice, change: Change
@@ -215,6 +181,36 @@ class Ledger:
         """Remembers that the merchant wants to cancel, so that the bank's plain "Error" later reads as canceled."""
         async with as_merchant(self._engine, merchant_id) as connection:
             await connection.execute(_CANCEL_ASKED, {"id": invoice_id, "merchant": merchant_id})
+
+
+async def _write(connection: AsyncConnection, statement: TextClause, values: dict[str, object]) -> None:
+    try:
+        await connection.execute(statement, values)
+    except IntegrityError as error:
+        if "bank_payment_id" in str(error.orig):
+            raise BankPaymentTaken("the bank payment belongs to another invoice") from error
+        raise
+
+
+async def _watch(connection: AsyncConnection, before: Invoice, after: Invoice, change: Change) -> None:
+    """Keeps the poller's list in step with the invoice."""
+    if after.is_sandbox:
+        return
+    target = {"id": after.id, "merchant": after.merchant_id}
+    if change.issued and after.state in OPEN:
+        first = PHONE_GAPS[0][1] if after.kind is Kind.PHONE else change.issued.poll_interval
+        watched = {
+            "connection": after.connection_id,
+            "payment": after.bank_payment_id,
+            "kind": after.kind,
+            "interval": change.issued.poll_interval,
+            "next": after.updated_at + timedelta(seconds=first),
+        }
+        await connection.execute(_WATCH, target | watched)
+    elif after.state in CLOSED_UNPAID and before.state not in CLOSED_UNPAID:
+        await connection.execute(_WATCH_CLOSED, target)
+    elif after.state is State.PAID:
+        await connection.execute(_WATCH_PAID, target)
 
 
 _CLAIM_FIELDS = (

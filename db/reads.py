@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from db.engine import as_merchant, transaction
+from db.engine import as_merchant, single_statement
 from db.key_hash import key_hash
 from db.rows import CONNECTION_COLUMNS, ENDPOINT_COLUMNS, INVOICE_COLUMNS, to_connection, to_endpoint, to_invoice
 from domain.bank import Scheme
@@ -22,7 +22,6 @@ _AUTHENTICATE = text("select * from authenticate(:hash)")
 _INVOICE = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and id = :id")
 _INVOICES = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and id = any(:ids)")
 _PAYER_VIEW = text("select * from payer_view(:id)")
-_LOCK = text("select pg_advisory_xact_lock(hashtextextended(:id, 0))")
 _KEPT = text(
     f"select k.fingerprint, k.answer_status, k.answer_body, k.resource_id from idempotency_keys k"
     f" where k.merchant_id = :merchant and k.mode = :mode and k.operation = :operation and k.key_hash = :hash"
@@ -104,12 +103,12 @@ class Reads:
 
     async def ping(self) -> None:
         """Answers when the database does."""
-        async with transaction(self._engine) as connection:
+        async with single_statement(self._engine) as connection:
             await connection.execute(text("select 1"))
 
     async def authenticate(self, hashed: bytes) -> Principal | None:
         """The principal of an API key's hash, None for an unknown or revoked key."""
-        async with transaction(self._engine) as connection:
+        async with single_statement(self._engine) as connection:
             row = (await connection.execute(_AUTHENTICATE, {"hash": hashed})).one_or_none()
         if row is None:
             return None
@@ -147,8 +146,7 @@ class Reads:
 
     async def final_word(self, merchant_id: str, invoice_id: str) -> Created | None:
         """Like `created`, but under the claim's lock: asked after `issue_before`, None means it can never be issued."""
-        async with as_merchant(self._engine, merchant_id) as connection:
-            await connection.execute(_LOCK, {"id": invoice_id})
+        async with as_merchant(self._engine, merchant_id, lock=invoice_id) as connection:
             return await _created(connection, merchant_id, invoice_id)
 
     async def invoice(self, merchant_id: str, invoice_id: str) -> Invoice | None:
@@ -160,7 +158,7 @@ class Reads:
 
     async def payer_view(self, invoice_id: str) -> PayerView | None:
         """What the payer may see; the unguessable id is the permission."""
-        async with transaction(self._engine) as connection:
+        async with single_statement(self._engine) as connection:
             row = (await connection.execute(_PAYER_VIEW, {"id": invoice_id})).mappings().one_or_none()
         return None if row is None else msgspec.convert(row, PayerView)
 

@@ -21,6 +21,7 @@ PHONE_GAPS: tuple[tuple[float, float], ...] = (
 )
 # Gaps after an unpaid close: late truth shows up soon or not at all.
 LATE_GAPS: tuple[float, ...] = (20, 60, 180, 600)
+LATE_STEADY_GAP = 3600.0
 JITTER = 0.1
 
 
@@ -58,11 +59,15 @@ def next_check(
     return None if gap is None else now + timedelta(seconds=_jittered(gap, chance))
 
 
-def late_check(checks_after_close: int, *, now: datetime, chance: Random) -> datetime | None:
-    """When a payment that was closed unpaid is looked at again, None when that is over."""
-    if checks_after_close >= len(LATE_GAPS):
+def late_check(checks_after_close: int, *, now: datetime, chance: Random, late_watch: float) -> datetime | None:
+    """When a payment that was closed unpaid is looked at again, None when that is over.
+
+    Quick at first, then hourly, as long as the sum of the gaps stays within `late_watch` seconds.
+    """
+    gaps = [*LATE_GAPS, *[LATE_STEADY_GAP] * max(0, checks_after_close + 1 - len(LATE_GAPS))]
+    if sum(gaps[: checks_after_close + 1]) > late_watch:
         return None
-    return now + timedelta(seconds=_jittered(LATE_GAPS[checks_after_close], chance))
+    return now + timedelta(seconds=_jittered(gaps[checks_after_close], chance))
 
 
 def rejected_backoff(rejections: int, *, chance: Random) -> timedelta:

@@ -73,12 +73,7 @@ class Engine:
             # A second start is possible only where the first run failed, that is, where nothing was issued.
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-            search_attributes=TypedSearchAttributes(
-                [
-                    SearchAttributePair(MERCHANT, order.merchant_id),
-                    SearchAttributePair(MODE, "test" if order.is_sandbox else "live"),
-                ]
-            ),
+            search_attributes=_attributes(order),
             static_summary=f"{order.kind} invoice, {format_amount(order.amount)} KZT",
         )
         ask = AwaitIssued(fingerprint=order.fingerprint, issue_before=order.issue_before)
@@ -133,6 +128,24 @@ class Engine:
             raise
         return True
 
+    async def resume(self, order: OpenInvoice, fact: BankFact) -> None:
+        """Starts an invoice's story again where none runs, with news of the bank; it goes on from the books."""
+        try:
+            await self._client.start_workflow(
+                "invoice",
+                order,
+                id=f"invoice-{order.invoice_id}",
+                task_queue=self._queues.workflows,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                start_signal="bank_said",
+                start_signal_args=[fact],
+                search_attributes=_attributes(order),
+                static_summary=f"resumed {order.kind} invoice, {format_amount(order.amount)} KZT",
+            )
+        except RPCError as error:
+            raise _engine_error(error) from error
+
     async def watch_connection(self, merchant_id: str, connection_id: str) -> None:
         """Makes sure that the connection's poller runs; harmless to repeat."""
         try:
@@ -162,6 +175,8 @@ class Engine:
                     search_attributes=TypedSearchAttributes([SearchAttributePair(MERCHANT, order.merchant_id)]),
                     static_summary=f"test event for {order.endpoint_id}",
                 )
+        except WorkflowAlreadyStartedError:
+            return
         except TimeoutError as error:
             raise EngineAway("no answer in time") from error
         except RPCError as error:
@@ -174,6 +189,11 @@ class Engine:
                 return await self._client.service_client.check_health()
         except (RPCError, RuntimeError, TimeoutError):
             return False
+
+
+def _attributes(order: OpenInvoice) -> TypedSearchAttributes:
+    mode = "test" if order.is_sandbox else "live"
+    return TypedSearchAttributes([SearchAttributePair(MERCHANT, order.merchant_id), SearchAttributePair(MODE, mode)])
 
 
 def _issued_id(ask: AwaitIssued, *, again: bool) -> str:

@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from runtime.temporal_names import ATTENTION, STATE, TaskQueues
     from workflows import options
     from workflows.delivering import deliver
-    from workflows.failures import refuse
+    from workflows.failures import cause_of, refuse, said_no
     from workflows.invoice_messages import AwaitIssued, InvoiceStory, Resolution, Resolve, Simulate, details
 
 CANCEL_TRIES = 3
@@ -62,17 +62,16 @@ class InvoiceWorkflow:
                 await self._wait_for_payer()
             if self._story.state in CLOSED_UNPAID and self._story.payment_id is not None:
                 await self._watch_for_late_money()
-            await self._book_news()  # what came in the very last moment
         finally:
             await workflow.wait_condition(workflow.all_handlers_finished)
-        await asyncio.gather(*self._telling)
+        await self._finish_telling()
         return self._story.state
 
     # --- the story's steps
 
     async def _issue(self) -> None:
         while not self._story.issued:
-            order = self._order_within(self._story.issue_before)
+            order = msgspec.structs.replace(self._order, issue_before=self._story.issue_before)
             try:
                 outcome = await workflow.execute_local_activity_method(
                     Issuing.issue, order, summary=f"issue {order.kind} bill", **options.ISSUE
@@ -81,7 +80,7 @@ class InvoiceWorkflow:
                 if self._story.issue_before > order.issue_before:
                     continue  # somebody asked again meanwhile: their window is still open
                 self._story.missed = True
-                raise _cause(error) from None
+                raise cause_of(error) from None
             booked = outcome.booked or await self._write(outcome.unwritten)
             self._follow(booked)
             self._story.issued = True
@@ -105,6 +104,14 @@ class InvoiceWorkflow:
         while self._story.state in CLOSED_UNPAID and workflow.now() < ends:
             await self._news_or(lambda: self._story.state not in CLOSED_UNPAID, at_most=ends - workflow.now())
             await self._book_news()
+
+    async def _finish_telling(self) -> None:
+        # Receivers may take minutes, and what the bank says meanwhile is booked too: it may be money.
+        while self._news or not all(task.done() for task in self._telling):
+            await self._book_news()
+            await workflow.wait_condition(lambda: bool(self._news) or all(task.done() for task in self._telling))
+        await asyncio.gather(*self._telling)  # raises what went wrong in one of them
+        await workflow.wait_condition(workflow.all_handlers_finished)
 
     async def _ring_at(self, deadline: datetime) -> None:
         # Slept in a task that nobody cancels: a timer pending at the workflow's end costs no event.
@@ -132,8 +139,11 @@ class InvoiceWorkflow:
         step = next_step(fact.verdict, cancel_requested=self._story.cancel_requested)
         if step is not None and step[0] is not self._story.state:
             state, usual = step
-            clears = self._story.attention in {Attention.PAYMENT_NOT_FOUND, Attention.UNKNOWN_WORD}
-            await self._book(state.value, state=state, reason=reason or usual, clear_attention=clears)
+            await self._book(state.value, state=state, reason=reason or usual, clear_attention=self._doubted())
+
+    def _doubted(self) -> bool:
+        """True for an attention that a clear word of the bank settles."""
+        return self._story.attention in {Attention.PAYMENT_NOT_FOUND, Attention.UNKNOWN_WORD}
 
     async def _book(
         self,
@@ -178,7 +188,8 @@ class InvoiceWorkflow:
     def _show(self) -> None:
         workflow.set_current_details(details(self._order, self._story))
         shown = (self._story.state, self._story.attention)
-        if shown == self._story.shown or (self._story.attention is None and self._story.state in {*OPEN, State.PAID}):
+        usual = self._story.attention is None and self._story.state in {*OPEN, State.PAID}
+        if shown == self._story.shown or (usual and self._story.shown is None):
             return  # the happy path pays for no upsert: Running means open, Completed without a state means paid
         self._story.shown = shown
         workflow.upsert_search_attributes(
@@ -226,7 +237,7 @@ class InvoiceWorkflow:
             elif fact.verdict in {Verdict.WAITING, Verdict.SCANNED}:
                 scanned = fact.verdict is Verdict.SCANNED
                 reason = Reason.CONFIRMATION_TIMEOUT if scanned else Reason.EXPIRED
-                await self._book("expired", state=State.EXPIRED, reason=reason)
+                await self._book("expired", state=State.EXPIRED, reason=reason, clear_attention=self._doubted())
             else:
                 await self._settle(fact)
 
@@ -254,7 +265,7 @@ class InvoiceWorkflow:
     @workflow.update(name="cancel", description="Ask the bank to withdraw the bill.")
     async def cancel(self) -> State:
         """The state after the bank's answer: only the bank's word makes it canceled; payment may win the race."""
-        await workflow.wait_condition(lambda: self._story.issued or self._story.missed)
+        await self._until_issued()
         async with self._booking:
             if self._story.state is State.CANCELED:
                 return self._story.state
@@ -280,6 +291,11 @@ class InvoiceWorkflow:
         if self._story.issued and self._story.state is not State.CANCELED:
             self._must_be_open()
 
+    async def _until_issued(self) -> None:
+        await workflow.wait_condition(lambda: self._story.issued or self._story.missed)
+        if self._story.missed:
+            raise refuse(Code.NOT_FOUND)
+
     def _must_be_open(self) -> None:
         if self._story.state in {State.PAID, State.PARTIALLY_REFUNDED, State.REFUNDED}:
             raise refuse(Code.INVOICE_ALREADY_PAID)
@@ -288,7 +304,7 @@ class InvoiceWorkflow:
 
     async def _cancel_at_bank(self, payment_id: int) -> BankFact:
         """Asks up to three times; every answer that is not "canceled" is checked by reading the payment."""
-        fact = None
+        fact, unclear = None, False
         for _ in range(CANCEL_TRIES):
             try:
                 verdict = await workflow.execute_activity_method(
@@ -300,22 +316,24 @@ class InvoiceWorkflow:
                 )
                 if verdict is Verdict.CANCELED:
                     return BankFact(word="RemotePaymentCanceled", verdict=verdict, seen_at=workflow.now())
-            except ActivityError:
-                workflow.logger.warning("cancel has no clear answer, reading the payment")
+                unclear = False
+            except ActivityError as error:
+                unclear = not said_no(error)
+                workflow.logger.warning("the bank did not cancel, reading the payment")
             try:
                 fact = await self._read(payment_id, options.KASPI_READ_NOW, "did the cancel happen?")
             except ActivityError as error:
                 raise refuse(Code.KASPI_OUTCOME_UNKNOWN) from error
             if fact.verdict not in {Verdict.WAITING, Verdict.SCANNED}:
                 break
-        if fact is None:
-            raise refuse(Code.KASPI_OUTCOME_UNKNOWN)
+        if fact is None or (unclear and fact.verdict in {Verdict.WAITING, Verdict.SCANNED}):
+            raise refuse(Code.KASPI_OUTCOME_UNKNOWN)  # the last request may still be on its way
         return fact
 
     @workflow.update(name="simulate", description="Sandbox: be the payer (paid, canceled, failed, pending).")
     async def simulate(self, ask: Simulate) -> State:
         """Sandbox only: the simulated payer's act, through the same booking as the bank's word."""
-        await workflow.wait_condition(lambda: self._story.issued)
+        await self._until_issued()
         async with self._booking:
             await self._settle(
                 BankFact(word="simulated", verdict=ask.verdict, seen_at=workflow.now()), reason=Reason.SIMULATED
@@ -335,6 +353,7 @@ class InvoiceWorkflow:
     async def resolve(self, ask: Resolve) -> State:
         """An operator's decision; what the bank can confirm is read first, nothing is taken on trust."""
         async with self._booking:
+            self._resolvable(ask)  # another operator may have decided while this one waited
             if ask.action is Resolution.ABSENT:
                 await self._book(
                     "declared_absent",
@@ -376,16 +395,7 @@ class InvoiceWorkflow:
                 **options.KASPI_READ_NOW,
             )
         except ActivityError as error:
-            raise refuse(Code.NOT_FOUND, bank_payment_id=str(payment_id)) from error
+            code = Code.NOT_FOUND if said_no(error) else Code.KASPI_UNAVAILABLE
+            raise refuse(code, bank_payment_id=str(payment_id)) from error
         self._follow(booked)
         self._show()
-
-    def _order_within(self, issue_before: datetime) -> OpenInvoice:
-        return msgspec.structs.replace(self._order, issue_before=issue_before)
-
-
-def _cause(error: ActivityError | ApplicationError) -> ApplicationError:
-    cause = error.cause if isinstance(error, ActivityError) else error
-    if isinstance(cause, ApplicationError):
-        return cause
-    return ApplicationError("issuing did not end", type="IssueDidNotEnd", non_retryable=True)

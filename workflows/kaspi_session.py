@@ -47,6 +47,8 @@ class KaspiSessionWorkflow:
             if ended.deliveries:
                 health = ended.health
                 await asyncio.gather(*(deliver(order.merchant_id, ref) for ref in ended.deliveries))
+        if self._stop:
+            return
         workflow.continue_as_new(order)
 
     def _stopped_or(self, poller: "asyncio.Task[WatchEnded]") -> Callable[[], bool]:

@@ -49,10 +49,12 @@ class Bill:
     def state(self) -> State:
         return self.scene.book.state
 
-    async def issue(self, *, issue_before: datetime | None = None, fingerprint: str | None = None) -> None:
+    async def issue(
+        self, *, issue_before: datetime | None = None, fingerprint: str | None = None, again: bool = False
+    ) -> None:
         changes = {"issue_before": issue_before, "fingerprint": fingerprint}
         order = msgspec.structs.replace(self.order, **{name: value for name, value in changes.items() if value})
-        await self.stage.engine.issue(order, wait=WAIT)
+        await self.stage.engine.issue(order, wait=WAIT, again=again)
 
     async def ask_again(self, *, issue_before: datetime) -> None:
         """As another version of the API would: the same body, and not under the update id of the first ask."""
@@ -76,7 +78,7 @@ class Bill:
         await self.stage.skip(self.handle, duration)
 
     async def pass_deadline(self) -> None:
-        await self.skip(LIFETIME + timedelta(seconds=5))
+        await self.skip(LIFETIME + timedelta(seconds=0.5))
 
     async def result(self) -> State:
         async with asyncio.timeout(WAIT):

@@ -1,9 +1,12 @@
+import os
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from domain.invoice import Kind
+from tests.replay.recording import FOLDER_VARIABLE, write_histories
 from tests.workflows.bill import Bill, NewBill
 from tests.workflows.stage import Stage, open_stage
 
@@ -12,6 +15,8 @@ from tests.workflows.stage import Stage, open_stage
 async def stage() -> AsyncIterator[Stage]:
     async with open_stage() as opened:
         yield opened
+        if folder := os.environ.get(FOLDER_VARIABLE):
+            await write_histories(opened.client, Path(folder))
 
 
 @pytest.fixture

@@ -60,7 +60,10 @@ async def test_a_missed_window_fails_and_a_new_window_issues(new_bill: NewBill) 
         await bill.issue()
     assert bill.entries == []
     later = soon()
-    await bill.issue(issue_before=later)
+    with pytest.raises(NotIssued):
+        await bill.issue(issue_before=later)  # the server's memory of the first answer: nobody is asked
+    assert bill.scene.asked == ["issue"]
+    await bill.issue(issue_before=later, again=True)
     assert bill.scene.windows == [bill.order.issue_before, later]
     assert bill.entries == [Entry("issued", State.PENDING)]
     await bill.bank_says(Verdict.PAID)

@@ -83,7 +83,7 @@ async def test_a_stop_during_the_last_delivery_of_a_run_is_not_lost(stage: Stage
     scene.watches.append(scene.health_news(Health.LOST, "a"))
     scene.receivers_open.clear()
     handle = await watched(stage, scene)
-    await scene.until_asked(f"post whd_{scene.order.merchant_id.removeprefix('mer_')}_1_a")
+    await scene.until_asked(f"post whd_{scene.order.merchant_id.removeprefix('mer_')}_2_a")
     await handle.signal("stop")
     scene.receivers_open.set()
     async with asyncio.timeout(WAIT):

@@ -1,0 +1,148 @@
+"""Parts die by SIGKILL at the worst moments; the bank's ledger is the judge: never a second bill, never lost money."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from tests.support.emulator import EmulatorAdmin
+from tests.support.inbox import Inbox
+from tests.support.shop import Shop, fresh_key, fresh_phone
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.stack
+
+PATH = "/api/v1/invoices"
+
+
+async def _bank_holds_the_call(bank: EmulatorAdmin) -> None:
+    """Returns once a delayed call has reached the bank, which will execute it whatever becomes of us."""
+
+    async def hit() -> bool:
+        return any(fault["hits"] for fault in (await bank.call("GET", "faults"))["faults"])
+
+    await until(hit, "the call to reach the bank")
+
+
+async def _repeated_until_made(shop: Shop, body: dict[str, object], key: str) -> httpx.Response:
+    """What a merchant does after an error that says "repeat with the same key"."""
+
+    async def ask() -> httpx.Response | None:
+        try:
+            answer = await shop.live.post(PATH, json=body, headers={"Idempotency-Key": key})
+        except httpx.TransportError:
+            return None
+        assert answer.status_code in {201, 503}, answer.text
+        return answer if answer.status_code == 201 else None
+
+    made = await until(ask, "the bill")
+    assert made is not None
+    return made
+
+
+async def _bought(shop: Shop, phone: str) -> list[int]:
+    return [one["id"] for one in await shop.purchases(phone=phone)]
+
+
+async def test_a_worker_killed_between_the_banks_deed_and_its_booking_makes_no_second_bill(
+    shop: Shop, bank: EmulatorAdmin, inbox: Inbox
+) -> None:
+    waiting, code = await shop.bill(), await shop.qr()
+    phone, key = fresh_phone(), fresh_key()
+    body: dict[str, object] = {"amount": 64, "phone_number": phone}
+    await bank.fault("remote/create", "delay", delay_ms=700)
+    asked = asyncio.create_task(shop.live.post(PATH, json=body, headers={"Idempotency-Key": key}))
+    await _bank_holds_the_call(bank)
+    await shop.stack.kill9("worker")
+    (purchase,) = await until(lambda: _bought(shop, phone), "the bank to do it")
+    await shop.pay(waiting)  # while nobody looks
+    await shop.pay(code)
+    answer = await asked
+    assert (answer.status_code, answer.json()["state"]) == (201, "processing"), answer.text
+    invoice_id = answer.json()["id"]
+    await shop.stack.start_part("worker")
+
+    (held,) = await inbox.wait(invoice_id)
+    assert held.body["type"] == "invoice.attention_required"
+    standing = await shop.read(invoice_id)
+    assert (standing["state"], standing["attention"]) == ("processing", "kaspi_outcome_unknown")
+    repeated = await shop.live.post(PATH, json=body, headers={"Idempotency-Key": key})
+    assert (repeated.status_code, repeated.json()["id"]) == (201, invoice_id)
+    for paid in (waiting, code):
+        (told,) = await inbox.wait(paid["id"], state="paid")
+        assert told.object == await shop.read(paid["id"])
+    assert await _bought(shop, phone) == [purchase]
+
+
+async def test_an_answer_that_cannot_be_booked_waits_for_the_database(shop: Shop, bank: EmulatorAdmin) -> None:
+    phone, key = fresh_phone(), fresh_key()
+    body: dict[str, object] = {"amount": 65, "phone_number": phone}
+    await bank.fault("remote/create", "delay", delay_ms=700)
+    asked = asyncio.create_task(shop.live.post(PATH, json=body, headers={"Idempotency-Key": key}))
+    await _bank_holds_the_call(bank)
+    await shop.stack.kill9("postgres")
+    (purchase,) = await until(lambda: _bought(shop, phone), "the bank to do it")
+    await shop.stack.start_part("postgres")
+    first = await asked
+    assert first.status_code in {201, 503}, first.text
+    made = await _repeated_until_made(shop, body, key)
+
+    async def booked() -> bool:
+        standing = await shop.read(made.json()["id"])
+        return (standing["state"], standing["kaspi_invoice_id"]) == ("pending", str(purchase))
+
+    await until(booked, "the bank's answer to be booked")
+    assert (await shop.read(made.json()["id"]))["attention"] is None
+    assert await _bought(shop, phone) == [purchase]
+
+
+async def test_an_api_killed_during_a_creation_is_asked_again_and_makes_one_bill(
+    shop: Shop, bank: EmulatorAdmin
+) -> None:
+    phone, key = fresh_phone(), fresh_key()
+    body: dict[str, object] = {"amount": 66, "phone_number": phone}
+    await bank.fault("remote/create", "delay", delay_ms=700)
+    asked = asyncio.create_task(shop.live.post(PATH, json=body, headers={"Idempotency-Key": key}))
+    await _bank_holds_the_call(bank)
+    await shop.stack.kill9("api")
+    with pytest.raises(httpx.TransportError):
+        await asked
+    await shop.stack.start_part("api")
+    made = await _repeated_until_made(shop, body, key)
+    assert made.json()["state"] == "pending"
+    assert await _bought(shop, phone) == [int(made.json()["kaspi_invoice_id"])]
+
+
+async def test_temporal_killed_during_a_creation_makes_one_bill(shop: Shop, bank: EmulatorAdmin) -> None:
+    phone, key = fresh_phone(), fresh_key()
+    body: dict[str, object] = {"amount": 67, "phone_number": phone}
+    await bank.fault("remote/create", "delay", delay_ms=700)
+    asked = asyncio.create_task(shop.live.post(PATH, json=body, headers={"Idempotency-Key": key}))
+    await _bank_holds_the_call(bank)
+    await shop.stack.restart("temporal")
+    first = await asked
+    assert first.status_code == 201, first.text  # it is in the books already
+    (purchase,) = await until(lambda: _bought(shop, phone), "the bank to do it")
+    made = await _repeated_until_made(shop, body, key)
+    assert made.json()["id"] == first.json()["id"]
+    standing = await shop.read(made.json()["id"])
+    assert standing["kaspi_invoice_id"] in {str(purchase), None}
+    assert await _bought(shop, phone) == [purchase]
+
+
+@pytest.mark.parametrize("part", ["temporal", "postgres"])
+async def test_a_payment_made_while_a_part_is_dead_is_found_when_it_is_back(
+    shop: Shop, inbox: Inbox, part: str
+) -> None:
+    invoice, code = await shop.bill(), await shop.qr()
+    await shop.stack.kill9(part)
+    await shop.pay(invoice)
+    await shop.pay(code)
+    await shop.stack.start_part(part)
+    for paid in (invoice, code):
+        standing = await shop.until_state(paid["id"], "paid")
+        await inbox.wait(paid["id"], state="paid")
+        await shop.settled(paid["id"])
+        told = [one for one in inbox.about(paid["id"]) if one.object["state"] == "paid"]
+        assert len({one.id for one in told}) == 1  # at least once, and always the same event
+        assert told[0].object == standing

@@ -1,0 +1,63 @@
+"""Receivers that fail, never answer, or are slow."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.inbox import Inbox
+from tests.support.receiver import Answer, WebhookReceiver
+from tests.support.shop import Shop, close_shop, open_shop
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+async def troubled(stack: Stack) -> AsyncIterator[Shop]:
+    """A merchant whose receivers give trouble."""
+    shop = await open_shop(stack, "Troubled shop", scheme=None)
+    yield shop
+    await close_shop(shop)
+
+
+async def _paid(shop: Shop) -> str:
+    invoice = await shop.sandbox_bill()
+    assert (await shop.simulate(invoice["id"], "paid")).status_code == 200
+    invoice_id: str = invoice["id"]
+    return invoice_id
+
+
+async def test_what_failed_is_sent_again_until_it_arrives_or_is_dead(troubled: Shop) -> None:
+    async with WebhookReceiver() as flaky, WebhookReceiver() as broken:
+        inbox = await Inbox.register(troubled.test, flaky)
+        dead = await Inbox.register(troubled.test, broken)
+        flaky.answer_next(Answer(status=500, body=b"no"), Answer(drop=True), Answer(status=301))
+        broken.default = Answer(status=503)
+        invoice_id = await _paid(troubled)
+
+        inspected = await troubled.settled(invoice_id)
+        by_endpoint = {one.endpoint_id: (one.state, one.attempts, one.last_status) for one in inspected.told}
+        assert by_endpoint == {inbox.endpoint_id: ("delivered", 4, 200), dead.endpoint_id: ("dead", 6, 503)}
+        told = inbox.about(invoice_id)
+        assert len(told) == 4
+        assert len({(one.id, one.request.body) for one in told}) == 1  # the same event, byte for byte
+        assert len({one.id for one in dead.about(invoice_id)}) == 1
+        assert len(dead.about(invoice_id)) == 6
+
+
+async def test_slow_receivers_delay_nobody_elses_webhook(
+    shop: Shop, sandbox_inbox: Inbox, troubled: Shop
+) -> None:
+    async with WebhookReceiver() as slow:
+        inbox = await Inbox.register(troubled.test, slow)
+        slow.default = Answer(delay=600)
+        ids = await asyncio.gather(*(_paid(troubled) for _ in range(20)))
+        await slow.wait_for(count=20)  # all of them hold a connection now
+        paid = await _paid(shop)
+        await sandbox_inbox.wait(paid)
+        for one in ids:
+            assert [told.state for told in (await troubled.inspect(one)).told] == ["pending"]
+        assert {one.object["id"] for one in inbox.all()} == set(ids)
+        slow.default = Answer()
+    # The receiver is gone now, which ends the waiting; where nothing listens the deliveries die by themselves.
