@@ -33,6 +33,7 @@ lint: $(INSTALLED) ## `make check` without the tests
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m dev.checks migrations
 	@$(BIN)/python -m dev.checks openapi
+	@$(BIN)/python -m dev.checks configuration
 
 fmt: $(INSTALLED) ## format the code and apply the safe fixes
 	@$(BIN)/ruff format .

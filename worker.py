@@ -1,4 +1,4 @@
-"""The worker: gateways → activities → workers on three queues; drains on SIGTERM."""
+"""The worker: gateways → activities → workers on four queues; drains on SIGTERM."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ from activities.adopting import Adopting
 from activities.bank_calls import BankCalls
 from activities.booking import Booking
 from activities.delivering import Delivering
-from activities.issuing import Issuing
+from activities.issuing import IssueLimits, Issuing
 from activities.watching import PollLimits, Watching
 from contracts.v1 import V1
 from db.deliveries import Deliveries
@@ -27,12 +27,13 @@ from db.registry import MerchantRecords, Registry
 from db.watches import Watches
 from domain.merchant import Connection, ConnectionSecrets
 from kaspi.directory import BankDirectory, BankLimits
+from kaspi.errors import KaspiMisconfigured
 from operations.connections import open_connection
 from runtime import settings as conf
 from runtime.env import SettingsError
 from runtime.leave import leave
 from runtime.logging import configure
-from runtime.secrets import SealBox
+from runtime.secrets import SealBox, SealBroken
 from runtime.temporal import connect
 from runtime.temporal_names import TaskQueues
 from runtime.workflow_sandbox import workflow_runner
@@ -49,11 +50,12 @@ from workflows.webhook_test import WebhookTestWorkflow
 log = structlog.get_logger(__name__)
 
 WORKFLOWS = (InvoiceWorkflow, KaspiSessionWorkflow, WebhookDeliveryWorkflow, WebhookTestWorkflow)
-# An ill bank holds a local activity for half a minute: there must be room beside it for the ledger's short ones.
-LOCAL_ACTIVITIES = 500
+# A create holds a workflow task and a local activity as long as its bank takes: there must be room beside the ill
+# banks (TOLEM_CREATES_PER_CONNECTION each) for everybody's short steps.
+LOCAL_ACTIVITIES = 1000
 KASPI_ACTIVITIES = 200
 WEBHOOK_ACTIVITIES = 200
-WORKFLOW_TASKS = 200
+WORKFLOW_TASKS = 1000
 
 Activity = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -63,6 +65,7 @@ class Wiring(msgspec.Struct, frozen=True):
 
     local: list[Activity]
     kaspi: list[Activity]
+    watch: list[Activity]
     webhooks: list[Activity]
 
 
@@ -100,14 +103,23 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
             late_watch=invoices.late_watch_seconds,
         ),
     )
-    issuing = Issuing(ledger, banks)
+    issuing = Issuing(
+        ledger,
+        banks,
+        IssueLimits(
+            # Three connect timeouts and one read timeout (kaspi.transport), and a little.
+            longest_call=3 * BankLimits().connect_timeout + invoices.kaspi_read_timeout_seconds + 5,
+            per_connection=invoices.creates_per_connection,
+        ),
+    )
     stack.push_async_callback(issuing.drain)
     bank_calls = BankCalls(banks, ledger)
     adopting = Adopting(banks, ledger, timedelta(seconds=invoices.phone_lifetime_seconds))
     delivering = Delivering(deliveries, _poster(sender, box), hooks.schedule_seconds)
     return Wiring(
         local=[issuing.issue, Booking(ledger).book],
-        kaspi=[bank_calls.read_status, bank_calls.cancel_remote, adopting.adopt, watching.watch],
+        kaspi=[bank_calls.read_status, bank_calls.cancel_remote, adopting.adopt],
+        watch=[watching.watch],
         webhooks=[delivering.attempt, delivering.test],
     )
 
@@ -117,7 +129,10 @@ def _connection_loader(
 ) -> Callable[[str, str], Coroutine[Any, Any, tuple[Connection, ConnectionSecrets] | None]]:
     async def load(merchant_id: str, connection_id: str) -> tuple[Connection, ConnectionSecrets] | None:
         found = await records.sealed_connection(merchant_id, connection_id)
-        return None if found is None else open_connection(box, *found)
+        try:
+            return None if found is None else open_connection(box, *found)
+        except SealBroken as error:
+            raise KaspiMisconfigured("config", "sealed_secrets_unreadable") from error
 
     return load
 
@@ -151,6 +166,13 @@ def build_workers(client: Client, wiring: Wiring, settings: conf.Worker) -> list
             task_queue=queues.kaspi,
             activities=wiring.kaspi,
             max_concurrent_activities=KASPI_ACTIVITIES,
+            graceful_shutdown_timeout=drain,
+        ),
+        Worker(
+            client,
+            task_queue=queues.watch,
+            activities=wiring.watch,
+            max_concurrent_activities=settings.watched_connections,
             graceful_shutdown_timeout=drain,
         ),
         Worker(
@@ -194,12 +216,15 @@ async def run() -> None:
     engine = Engine(client, TaskQueues(settings[conf.Worker].task_queue_prefix))
     async with AsyncExitStack() as stack:
         wiring = await wire(settings, engine, stack)
-        for worker in build_workers(client, wiring, settings[conf.Worker]):
+        workers = build_workers(client, wiring, settings[conf.Worker])
+        for worker in workers:
             await stack.enter_async_context(worker)
         await watch_connections(settings, engine)
         log.info("worker_ready", queue=settings[conf.Worker].task_queue_prefix)
         await stopping.wait()
         log.info("worker_stopping")
+        # All queues at once: one after another would take longer than a deployment waits.
+        await asyncio.gather(*(worker.shutdown() for worker in workers))
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ that dies anywhere leaves a claim behind, and whoever comes next knows that the 
 """
 
 import asyncio
-from datetime import UTC, datetime
+from collections import Counter
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -27,8 +27,16 @@ log = structlog.get_logger(__name__)
 # A refusal to connect is known not to have executed; a few quick tries hide a restart of the bank's gateway.
 NOT_SENT_PAUSES = (0.2, 0.5, 1.0)
 OPEN_PAUSES = (0.1, 0.3, 1.0)
+CLAIMER_STEP = 1.0
 # The bank's answer is worth more than the activity's time: keep trying to write it down before handing it back.
 BOOK_PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0)
+
+
+class IssueLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """`longest_call` is the seconds a call of the bank can last; `per_connection` the creates at once at one bank."""
+
+    longest_call: float = 45.0
+    per_connection: int = 100
 
 
 class IssueOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,10 +49,13 @@ class IssueOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class Issuing:
     """Activities that create bills."""
 
-    def __init__(self, ledger: "Ledger", banks: "Banks") -> None:
+    def __init__(self, ledger: "Ledger", banks: "Banks", limits: IssueLimits | None = None) -> None:
+        limits = limits or IssueLimits()
         self._ledger = ledger
         self._banks = banks
-        self._running: set[asyncio.Task[IssueOutcome]] = set()
+        self._limits = limits
+        self._running: dict[str, asyncio.Task[IssueOutcome]] = {}
+        self._crowds: Counter[str | None] = Counter()
 
     @activity.defn(name="invoice.issue")
     async def issue(self, order: OpenInvoice) -> IssueOutcome:
@@ -53,27 +64,54 @@ class Issuing:
         Fails with type `IssueWindowMissed` (not retryable: nothing was written) or a retryable database error.
         """
         # Shielded: a worker that stops must not cut a call whose answer is on its way; `drain` waits for it.
-        task = asyncio.create_task(self._issue(order))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        # A second run of the same step in this process (the engine lost the first) joins it.
+        task = self._running.get(order.invoice_id)
+        if task is None:
+            task = self._running[order.invoice_id] = asyncio.create_task(self._issue(order))
+            task.add_done_callback(lambda _: self._running.pop(order.invoice_id, None))
         return await asyncio.shield(task)
 
     async def drain(self) -> None:
         """Returns when every call that was begun is booked; for a worker that stops."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _issue(self, order: OpenInvoice) -> IssueOutcome:
+        if self._crowds[order.connection_id] >= self._limits.per_connection:
+            # One ill bank must not fill the worker and stop everybody else's stories.
+            raise failure(RuntimeError("too many creates wait for this bank"), WINDOW_MISSED, retryable=False)
+        self._crowds[order.connection_id] += 1
+        try:
+            return await self._claim_and_call(order)
+        finally:
+            self._crowds[order.connection_id] -= 1
+
+    async def _claim_and_call(self, order: OpenInvoice) -> IssueOutcome:
         # Before the claim: a database that fails while looking up the connection must not look like a lost call.
         bank = await self._bank(order)
         opening = await self._open(order)
         if opening.invoice.sequence > 0:
-            return IssueOutcome(booked=await self._ledger.standing(order.merchant_id, order.invoice_id))
+            return IssueOutcome(booked=(await self._ledger.standing(order.merchant_id, order.invoice_id)).booked)
         if not opening.claimed and order.kind is Kind.PHONE and not order.is_sandbox:
-            # Somebody claimed and died: the payer may hold a bill we cannot see. Never a second one.
-            return await self._book(order, _unknown(order))
+            return await self._after_another(order)
         if isinstance(bank, KaspiError):
             return await self._book(order, _failed(order, Reason.MISCONFIGURED, bank))
         return await self._book(order, await _call(bank, order))
+
+    async def _after_another(self, order: OpenInvoice) -> IssueOutcome:
+        """Somebody else claimed: waits as long as its call can last, then it has died and nobody knows the outcome.
+
+        The payer may hold a bill we cannot see: never a second one.
+        """
+        for _ in range(int(self._limits.longest_call / CLAIMER_STEP) + 1):
+            standing = await self._ledger.standing(order.merchant_id, order.invoice_id)
+            if standing.told or standing.claim_age > self._limits.longest_call:
+                break
+            await asyncio.sleep(CLAIMER_STEP)
+        else:
+            standing = await self._ledger.standing(order.merchant_id, order.invoice_id)
+        if standing.told:
+            return IssueOutcome(booked=standing.booked)
+        return await self._book(order, _unknown(order))
 
     async def _open(self, order: OpenInvoice) -> "Opening":
         token = uuid4().hex
@@ -111,8 +149,6 @@ class Issuing:
 
 
 def _issued(order: OpenInvoice, issued: Issued) -> Change:
-    # The HTTP answer tells a bill that was issued in time; one that came later is told by an event.
-    late = datetime.now(UTC) > order.answer_by
     return Change(
         invoice_id=order.invoice_id,
         merchant_id=order.merchant_id,
@@ -120,7 +156,7 @@ def _issued(order: OpenInvoice, issued: Issued) -> Change:
         state=State.PENDING,
         issued=issued,
         clear_attention=True,  # another run may have given this one up as unknown meanwhile
-        announce=late,
+        announce_after=order.answer_by,  # the HTTP answer tells what was in time; an event tells the rest
     )
 
 
@@ -132,7 +168,7 @@ def _failed(order: OpenInvoice, reason: Reason, error: KaspiError | None) -> Cha
         state=State.FAILED,
         reason=reason,
         bank_code=error.code if error else None,
-        announce=datetime.now(UTC) > order.answer_by,
+        announce_after=order.answer_by,
     )
 
 

@@ -190,7 +190,7 @@ class _Round:
         # A look that the merchant asked for takes none of the few automatic ones that late money is watched with.
         asked_late = due.closed and due.requested_at is not None
         word, checks = due.last_word, due.checks if asked_late else due.checks + 1
-        retry_soon = False
+        retry_soon, answered = False, True
         try:
             async with self._slots:
                 fact = await (await self._bank()).status(due.bank_payment_id, due.kind)
@@ -203,18 +203,18 @@ class _Round:
                 log.error("no_workflow_for_payment", invoice=due.invoice_id, word=fact.word)
         except KaspiThrottled as error:
             self._note_rejection(due, error)
-            checks = due.checks
+            checks, answered = due.checks, False
         except KaspiNotFound as error:
             log.error("bank_does_not_know_payment", invoice=due.invoice_id, code=error.code)
         except KaspiError as error:
             self._note_failure(error)
-            retry_soon, checks = True, due.checks
+            retry_soon, answered, checks = True, False, due.checks
         except Exception:
             log.exception("look_failed", invoice=due.invoice_id)
-            retry_soon = True
-        self._results.append(self._looked(due, word, checks, retry_soon=retry_soon))
+            retry_soon, answered = True, False
+        self._results.append(self._looked(due, word, checks, retry_soon=retry_soon, answered=answered))
 
-    def _looked(self, due: "Due", word: str | None, checks: int, *, retry_soon: bool) -> "Looked":
+    def _looked(self, due: "Due", word: str | None, checks: int, *, retry_soon: bool, answered: bool) -> "Looked":
         now = datetime.now(UTC)
         if due.closed:
             following = late_check(checks, now=now, chance=self._chance, late_watch=self._limits.late_watch)
@@ -229,7 +229,7 @@ class _Round:
             )
         if retry_soon and following is not None:
             following = max(following, now + RETRY_AFTER_FAILURE)
-        return due.after(word=word, checks=checks, next_check_at=following)
+        return due.after(word=word, checks=checks, next_check_at=following, answered=answered)
 
     def _note_success(self) -> None:
         self._failures = self._rejections = 0

@@ -10,6 +10,7 @@ from litestar.di import Provide
 
 from api import auth, docs
 from api.codec import codec_routes
+from api.error_pages import error_pages
 from api.errors import HANDLERS
 from api.examples import add_examples
 from api.health import live, ready
@@ -46,7 +47,7 @@ def routes() -> list[Any]:
     }
     v1 = Router("/v1", route_handlers=[InvoiceController, WebhookController, create_qr, simulate, me, kaspi_session])
     api = Router("/api", route_handlers=[v1, verify_organization], dependencies=dependencies)
-    return [api, live, ready, payment_page, docs.assets_router()]
+    return [api, live, ready, payment_page, error_pages, docs.assets_router()]
 
 
 def create_app(

@@ -1,6 +1,7 @@
 """Creating a bill: one round trip to the engine, and an answer that is true whatever happened."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from litestar import MediaType, Response
 
 from api.idempotency import fingerprint, replay
 from api.services import Services
+from db.errors import DatabaseUnavailable
 from db.reads import Created
 from domain.bank import Scheme
 from domain.errors import Code, TolemError
@@ -21,6 +23,7 @@ from workflows.client import EngineAway, NotIssued
 log = structlog.get_logger(__name__)
 
 ENGINE_RETRY_SECONDS = 0.3
+BOOKS_PATIENCE_SECONDS = 3.0
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +73,7 @@ def _order(services: Services, principal: Principal, bill: Bill, key: str | None
         issue_before=asked + timedelta(seconds=services.api.issue_window_seconds),
         answer_by=asked + timedelta(seconds=services.api.answer_within_seconds),
         fingerprint=fingerprint(
+            principal.id_salt,
             bill.operation,
             bill.kind,
             bill.amount,
@@ -104,6 +108,7 @@ async def _issue(services: Services, principal: Principal, order: OpenInvoice) -
     started = loop.time()
     window, patience = services.api.issue_window_seconds, services.api.answer_within_seconds
     again = False
+    until = started + patience + BOOKS_PATIENCE_SECONDS
     while True:
         try:
             await services.engine.issue(order, again=again, wait=max(0.05, patience - (loop.time() - started)))
@@ -114,10 +119,23 @@ async def _issue(services: Services, principal: Principal, order: OpenInvoice) -
             if loop.time() - started < window - ENGINE_RETRY_SECONDS:
                 await asyncio.sleep(ENGINE_RETRY_SECONDS)
                 continue
-        else:
-            return await services.reads.created(principal.merchant.id, order.invoice_id)
-        await asyncio.sleep(max(0.0, window - (loop.time() - started)))
-        return await services.reads.final_word(principal.merchant.id, order.invoice_id)
+            await asyncio.sleep(max(0.0, window - (loop.time() - started)))
+            return await _from_the_books(services.reads.final_word, principal, order, until=until)
+        return await _from_the_books(services.reads.created, principal, order, until=until)
+
+
+async def _from_the_books(
+    read: Callable[[str, str], Awaitable[Created | None]], principal: Principal, order: OpenInvoice, *, until: float
+) -> Created | None:
+    """The engine was asked, so an unreadable database is a doubt, not a "nothing was issued"."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            return await read(principal.merchant.id, order.invoice_id)
+        except DatabaseUnavailable as error:
+            if loop.time() >= until:
+                raise TolemError(Code.CREATION_IN_DOUBT, details={"invoice_id": order.invoice_id}) from error
+            await asyncio.sleep(ENGINE_RETRY_SECONDS)
 
 
 def _answer(services: Services, created: Created, request_id: str) -> Response[Any]:

@@ -1,6 +1,7 @@
 """Idempotency keys: their form, the fingerprint of a body, and the replay of a kept answer."""
 
 import hashlib
+import hmac
 from typing import Annotated, Any
 
 import msgspec
@@ -34,10 +35,13 @@ def checked(key: str | None) -> str | None:
     return key
 
 
-def fingerprint(operation: str, *parts: object) -> str:
-    """The same for bodies that mean the same, whatever their spelling (order of fields, 100 or 100.00)."""
+def fingerprint(salt: bytes, operation: str, *parts: object) -> str:
+    """The same for bodies that mean the same, whatever their spelling (order of fields, 100 or 100.00).
+
+    Salted, because it stands in places that are not encrypted, and a phone number is quickly guessed.
+    """
     canonical = msgspec.json.encode([operation, *parts], order="deterministic")
-    return hashlib.sha256(canonical).hexdigest()
+    return hmac.new(salt, canonical, hashlib.sha256).hexdigest()
 
 
 def replay(kept: KeptAnswer, wanted: str) -> Response[Any] | None:

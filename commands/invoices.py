@@ -75,16 +75,20 @@ def invoices_attention(merchant_id: str | None) -> None:
 @click.argument("invoice_id")
 @click.option("--bank-payment", type=int, help="The QrPaymentId found in the Kaspi Pay app by the bill's reference.")
 @click.option("--absent", is_flag=True, help="The bill is **certainly** not in the Kaspi Pay app.")
+@click.option("--recheck", is_flag=True, help="Look at the bank again, after a word or an id that was not known.")
 @click.option("--accept-paid", is_flag=True, help="Paid with another amount, and that is fine.")
-def invoices_resolve(invoice_id: str, bank_payment: int | None, *, absent: bool, accept_paid: bool) -> None:
+def invoices_resolve(
+    invoice_id: str, bank_payment: int | None, *, absent: bool, accept_paid: bool, recheck: bool
+) -> None:
     """Settle a bill in attention; what the bank can confirm is read first. See `tolem invoices attention`."""
     chosen = [
         *([Resolve(action=Resolution.BANK_PAYMENT, bank_payment_id=bank_payment)] if bank_payment is not None else []),
         *([Resolve(action=Resolution.ABSENT)] if absent else []),
         *([Resolve(action=Resolution.ACCEPT_PAID)] if accept_paid else []),
+        *([Resolve(action=Resolution.RECHECK)] if recheck else []),
     ]
     if len(chosen) != 1:
-        raise click.UsageError("Give exactly one of --bank-payment, --absent and --accept-paid.")
+        raise click.UsageError("Give exactly one of --bank-payment, --absent, --accept-paid and --recheck.")
 
     async def work() -> None:
         await (await workflow_engine()).resolve(invoice_id, chosen[0], wait=RESOLVE_PATIENCE_SECONDS)

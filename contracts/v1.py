@@ -153,7 +153,6 @@ STATUS: dict[Code, int] = {
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.PAYLOAD_TOO_LARGE: 413,
     Code.IDEMPOTENCY_KEY_REUSED: 422,
-    Code.IDEMPOTENCY_IN_FLIGHT: 409,
     Code.KASPI_NOT_CONNECTED: 409,
     Code.KASPI_SCHEME_UNSUPPORTED: 409,
     Code.KASPI_REFUSED: 502,
@@ -167,6 +166,7 @@ STATUS: dict[Code, int] = {
     Code.ENGINE_UNAVAILABLE: 503,
     Code.ENGINE_SLOW: 503,
     Code.DATABASE_UNAVAILABLE: 503,
+    Code.CREATION_IN_DOUBT: 503,
     Code.ILLEGAL_TRANSITION: 409,
     Code.INTERNAL: 500,
 }
@@ -253,7 +253,7 @@ class V1:
             errors=error.errors,
             retryable=error.code in RETRYABLE,
             request_id=request_id,
-            doc=f"{self._public_url}/api/docs#errors-{error.code.value}",
+            doc=f"{self._public_url}/api/docs/errors#{error.code.value}",
             timestamp=show(at),
         )
 

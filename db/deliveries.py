@@ -35,7 +35,13 @@ _DEAD = text(
     " where merchant_id = :merchant and id = :id and state = 'pending' returning id"
 )
 _CLOCK = text("select clock_timestamp()")
-_HEALTH = text(f"select {CONNECTION_COLUMNS}, health_sequence from connections where id = :id for update")
+# Announced, but nobody tried to deliver: the poller died between its commit and its report.
+_ORPHANS = text(
+    "select d.id, d.endpoint_id from events e join deliveries d on d.event_id = e.id"
+    " where e.merchant_id = :merchant and e.object_id = :id and e.cause = :cause"
+    " and d.state = 'pending' and d.attempts = 0 and not d.id = any(:telling) order by d.endpoint_id"
+)
+_HEALTH = text(f"select {CONNECTION_COLUMNS}, health_sequence, active from connections where id = :id for update")
 _HEALTH_OK = text("update connections set last_ok_at = now() where id = :id")
 _HEALTH_CHANGED = text(
     "update connections set health = :health, health_reason = :reason, health_changed_at = now(),"
@@ -102,15 +108,33 @@ class Deliveries:
             )
 
     async def connection_health(
-        self, merchant_id: str, connection_id: str, health: Health, reason: str | None
+        self,
+        merchant_id: str,
+        connection_id: str,
+        health: Health,
+        reason: str | None,
+        *,
+        retell: bool = False,
+        telling: list[str] | None = None,
     ) -> list[DeliveryRef]:
-        """Books how the bank answers; a change is an event, the same health again is not."""
+        """Books how the bank answers; a change is an event, the same health again, or that of a retired link, is not.
+
+        `retell` gives, where nothing changed, the last event's deliveries that nobody has tried and that are not
+        among those of `telling`.
+        """
         async with as_merchant(self._engine, merchant_id) as connection:
             row = (await connection.execute(_HEALTH, {"id": connection_id})).mappings().one()
+            if not row["active"]:
+                return []
             if (row["health"], row["health_reason"]) == (health, reason):
                 if health is Health.CONNECTED:
                     await connection.execute(_HEALTH_OK, {"id": connection_id})
-                return []
+                if not retell:
+                    return []
+                cause = f"health:{row['health_sequence']}"
+                values = {"merchant": merchant_id, "id": connection_id, "cause": cause, "telling": telling or []}
+                found = await connection.execute(_ORPHANS, values)
+                return [DeliveryRef(id=one.id, endpoint_id=one.endpoint_id) for one in found]
             changed = await connection.execute(
                 _HEALTH_CHANGED, {"id": connection_id, "health": health, "reason": reason}
             )

@@ -31,6 +31,17 @@ from domain.invoice import (
 from domain.policy import PHONE_GAPS
 from domain.rendering import Renderer
 
+# An answer may still be on its way to the merchant this long before its time is over.
+ANSWER_MARGIN = timedelta(seconds=1)
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What the books say of an invoice; `told` is False while its creation has no outcome. `claim_age` in seconds."""
+
+    booked: Booked
+    told: bool
+    claim_age: float
+
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """`claimed` is True for exactly one caller ever: the one that may call the bank."""
@@ -68,7 +79,7 @@ _CLAIM = text(
 )
 _BY_ID = text(f"select {INVOICE_COLUMNS}, claim_token from invoices where id = :id")
 _FOR_UPDATE = text(
-    f"select {INVOICE_COLUMNS}, request_id, deadline_at, clock_timestamp() as clock,"
+    f"select {INVOICE_COLUMNS}, request_id, deadline_at, claimed_at, clock_timestamp() as clock,"
     " exists (select 1 from events e where e.object_id = i.id and e.cause = :cause) as told"
     " from invoices i where id = :id for update"
 )
@@ -91,7 +102,7 @@ _WRITE_FIRST = text(
 )
 _WATCH = text(
     "insert into bank_watches (invoice_id, merchant_id, connection_id, bank_payment_id, kind, poll_interval,"
-    " next_check_at) values (:id, :merchant, :connection, :payment, :kind, :interval, :next)"
+    " next_check_at, deadline_at) values (:id, :merchant, :connection, :payment, :kind, :interval, :next, :deadline)"
     " on conflict (invoice_id) do nothing"
 )
 _WATCH_CLOSED = text(
@@ -150,16 +161,22 @@ class Ledger:
                 values |= {"merchant_id": after.merchant_id, "answer_status": status, "answer_body": body}
             await _write(connection, _WRITE_FIRST if before.sequence == 0 else _WRITE, values)
             await _watch(connection, before, after, change)
-            due = await self._announce(connection, before, after, change) if change.announce else []
+            in_time = change.announce_after is not None and row["clock"] < change.announce_after - ANSWER_MARGIN
+            silent = in_time or not change.announce
+            due = [] if silent else await self._announce(connection, before, after, change)
         return _booked(after, deadline, due, created=True)
 
-    async def standing(self, merchant_id: str, invoice_id: str) -> Booked:
+    async def standing(self, merchant_id: str, invoice_id: str) -> Standing:
         """What stands now, with every delivery that still waits for its first success."""
         async with as_merchant(self._engine, merchant_id) as connection:
             row = (await connection.execute(_FOR_UPDATE, {"id": invoice_id, "cause": ""})).mappings().one()
             due = await announcing.due_of_object(connection, merchant_id=merchant_id, object_id=invoice_id)
         invoice = to_invoice({name: row[name] for name in Invoice.__struct_fields__})
-        return _booked(invoice, row["deadline_at"], due, created=False)
+        return Standing(
+            booked=_booked(invoice, row["deadline_at"], due, created=False),
+            told=invoice.sequence > 0,
+            claim_age=(row["clock"] - row["claimed_at"]).total_seconds(),
+        )
 
     async def _announce(
         self, connection: AsyncConnection, before: Invoice, after: Invoice, change: Change
@@ -205,6 +222,7 @@ async def _watch(connection: AsyncConnection, before: Invoice, after: Invoice, c
             "kind": after.kind,
             "interval": change.issued.poll_interval,
             "next": after.updated_at + timedelta(seconds=first),
+            "deadline": change.issued.deadline,
         }
         await connection.execute(_WATCH, target | watched)
     elif after.state in CLOSED_UNPAID and before.state not in CLOSED_UNPAID:

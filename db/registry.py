@@ -38,8 +38,11 @@ _NEW_CONNECTION = text(
 )
 _CONNECTIONS = text(f"select {CONNECTION_COLUMNS} from connections where active = 1 order by created_at, id")
 _WATCHED = text(
-    f"select {CONNECTION_COLUMNS} from connections c where active = 1 or exists"
-    " (select 1 from bank_watches w where w.connection_id = c.id) order by created_at, id"
+    f"select {CONNECTION_COLUMNS} from connections c where active = 1"
+    " or exists (select 1 from bank_watches w where w.connection_id = c.id"
+    "   and (not w.closed or w.next_check_at is not null))"
+    " or exists (select 1 from invoices i where i.merchant_id = c.merchant_id and i.connection_id = c.id"
+    "   and i.state in ('processing', 'pending')) order by created_at, id"
 )
 _SEALED = text(
     f"select {CONNECTION_COLUMNS}, secrets_sealed from connections where merchant_id = :merchant and id = :id"

@@ -25,6 +25,7 @@ async def idle_queues(client: Client, queues: TaskQueues, host: str) -> list[str
     wanted = (
         (queues.workflows, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
         (queues.kaspi, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
+        (queues.watch, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
         (queues.webhooks, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
     )
     return [name for name, kind in wanted if not await _polled(client, name, kind, host)]

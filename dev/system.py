@@ -93,7 +93,7 @@ class System:
             env={**self.process_environment(), "TOLEM_OPERATOR_DATABASE_URL": self.database.operator_url},
             cwd=self._root,
             # The worker drains for TOLEM_WORKER_SHUTDOWN_SECONDS (20) itself.
-            stop_seconds=30,
+            stop_seconds=75,
         )
 
     def api_command(self, name: str = "api", port: int | None = None) -> Command:

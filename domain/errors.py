@@ -16,7 +16,6 @@ class Code(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
-    IDEMPOTENCY_IN_FLIGHT = "idempotency_in_flight"
     KASPI_NOT_CONNECTED = "kaspi_not_connected"
     KASPI_SCHEME_UNSUPPORTED = "kaspi_scheme_unsupported"
     KASPI_REFUSED = "kaspi_refused"
@@ -30,6 +29,7 @@ class Code(StrEnum):
     ENGINE_UNAVAILABLE = "engine_unavailable"
     ENGINE_SLOW = "engine_slow"
     DATABASE_UNAVAILABLE = "database_unavailable"
+    CREATION_IN_DOUBT = "creation_in_doubt"
     ILLEGAL_TRANSITION = "illegal_transition"
     INTERNAL = "internal_error"
 
@@ -43,7 +43,6 @@ MESSAGES: dict[Code, str] = {
     Code.UNSUPPORTED_MEDIA_TYPE: "Send the body as application/json.",
     Code.PAYLOAD_TOO_LARGE: "The body is too large.",
     Code.IDEMPOTENCY_KEY_REUSED: "This Idempotency-Key was used with another body; use a new key.",
-    Code.IDEMPOTENCY_IN_FLIGHT: "The first request with this Idempotency-Key is still being handled; repeat later.",
     Code.KASPI_NOT_CONNECTED: "Kaspi is not connected for this merchant.",
     Code.KASPI_SCHEME_UNSUPPORTED: "The merchant's Kaspi scheme cannot do this."
     " Invoices to a phone need scheme r3; use a QR or a link.",
@@ -59,18 +58,18 @@ MESSAGES: dict[Code, str] = {
     " Repeat with the same Idempotency-Key.",
     Code.ENGINE_SLOW: "The engine or its worker did not answer in time; nothing was lost, read the object later.",
     Code.DATABASE_UNAVAILABLE: "The database is unavailable. Repeat later, a creation with the same Idempotency-Key.",
+    Code.CREATION_IN_DOUBT: "The books cannot be read now, and the bill may have been issued. Read details.invoice_id"
+    " later, or repeat with the same Idempotency-Key; never repeat without a key.",
     Code.ILLEGAL_TRANSITION: "The object cannot go to this state from its present one.",
     Code.INTERNAL: "An unexpected error happened on our side; quote request_id to the operator.",
 }
 
 RETRYABLE = frozenset(
     {
-        Code.IDEMPOTENCY_IN_FLIGHT,
         Code.ENGINE_UNAVAILABLE,
         Code.ENGINE_SLOW,
         Code.DATABASE_UNAVAILABLE,
         Code.KASPI_UNAVAILABLE,
-        Code.INTERNAL,
     }
 )
 

@@ -183,9 +183,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step of an invoice's life as the ledger books it: state, event and deliveries in one transaction.
 
     `cause` names the step within the invoice; booking the same cause again changes nothing and gives the
-    first result. `state` None keeps the state (an attention set or cleared). `announce` False books silently,
-    for the step that the HTTP answer itself tells. `requires` is the attention that must still stand, for decisions
-    of people who may have looked at an old picture.
+    first result. `state` None keeps the state (an attention set or cleared). `announce` False books silently, and so
+    does a moment before `announce_after` (the database's clock): what the HTTP answer itself tells is no event.
+    `requires` is the attention that must still stand, for decisions of people who may have seen an old picture.
     """
 
     invoice_id: str
@@ -199,6 +199,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     issued: Issued | None = None
     bank_code: int | None = None
     announce: bool = True
+    announce_after: datetime | None = None
 
 
 class DeliveryRef(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,7 +52,9 @@ class BankDirectory:
         if found is None:
             raise KaspiMisconfigured("config", "connection_not_found")
         connection, secrets = found
-        return KaspiBank(
+        # Reading the system's certificates takes tens of milliseconds, in which nobody else would get a turn.
+        return await asyncio.to_thread(
+            KaspiBank,
             config_of(connection, secrets, self._limits),
             secrets.device_token,
             phone_lifetime=self._phone_lifetime,

@@ -191,6 +191,15 @@ class Invoices(Section, frozen=True, kw_only=True):
             "0.25",
         ),
     ]
+    creates_per_connection: Annotated[
+        int,
+        Env(
+            "TOLEM_CREATES_PER_CONNECTION",
+            "creates that may wait for one merchant's bank at the same time, per worker; more are answered 503",
+            parsers.whole(1, 1_000),
+            "100",
+        ),
+    ]
     bank_calls_per_second: Annotated[
         int,
         Env(
@@ -237,7 +246,7 @@ class Webhooks(Section, frozen=True, kw_only=True):
         Env(
             "TOLEM_WEBHOOK_TIMEOUT_SECONDS",
             "one whole attempt, the body included",
-            parsers.seconds(1, 120),
+            parsers.seconds(1, 50),
             "30",
         ),
     ]
@@ -262,6 +271,15 @@ class Worker(Section, frozen=True, kw_only=True):
             "workflows kept in memory",
             parsers.whole(0, 100_000),
             "2000",
+        ),
+    ]
+    watched_connections: Annotated[
+        int,
+        Env(
+            "TOLEM_WATCHED_CONNECTIONS",
+            "bank connections that one worker polls at the same time; the workers together must have room for all",
+            parsers.whole(1, 100_000),
+            "500",
         ),
     ]
     shutdown_seconds: Annotated[

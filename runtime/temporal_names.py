@@ -25,6 +25,11 @@ class TaskQueues(msgspec.Struct, frozen=True):
         return f"{self.prefix}-kaspi"
 
     @property
+    def watch(self) -> str:
+        """The pollers: each holds its slot for half an hour, so they share it with no short call."""
+        return f"{self.prefix}-watch"
+
+    @property
     def webhooks(self) -> str:
         return f"{self.prefix}-webhooks"
 

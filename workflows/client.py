@@ -1,7 +1,8 @@
 """The typed doorway to the workflows, for the API, the CLI and the worker's start."""
 
 import asyncio
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -77,19 +78,11 @@ class Engine:
             static_summary=f"{order.kind} invoice, {format_amount(order.amount)} KZT",
         )
         ask = AwaitIssued(fingerprint=order.fingerprint, issue_before=order.issue_before)
-        try:
+        with _engine_errors(), suppress(WorkflowAlreadyStartedError):  # the story is over: the books tell it
             async with asyncio.timeout(wait):
                 await self._client.execute_update_with_start_workflow(
                     "issued", ask, id=_issued_id(ask, again=again), start_workflow_operation=start
                 )
-        except WorkflowAlreadyStartedError:
-            return  # the story is over: the books tell it
-        except WorkflowUpdateFailedError as error:
-            raise _business(error) from error
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-            raise EngineAway("no answer in time") from error
-        except RPCError as error:
-            raise _engine_error(error) from error
 
     async def cancel(self, invoice_id: str, *, wait: float) -> None:
         """Asks the bank to withdraw a bill; returns when the books say canceled."""
@@ -106,17 +99,9 @@ class Engine:
     async def _update(self, invoice_id: str, name: str, argument: object | None, *, wait: float) -> None:
         handle = self._client.get_workflow_handle(f"invoice-{invoice_id}")
         arguments = [] if argument is None else [argument]
-        try:
+        with _engine_errors(gone=Code.INVOICE_CLOSED):
             async with asyncio.timeout(wait):
                 await handle.execute_update(name, args=arguments, id=uuid4().hex, result_type=State)
-        except WorkflowUpdateFailedError as error:
-            raise _business(error) from error
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-            raise EngineAway("no answer in time") from error
-        except RPCError as error:
-            if error.status in _GONE:
-                raise TolemError(Code.INVOICE_CLOSED) from error
-            raise _engine_error(error) from error
 
     async def bank_said(self, invoice_id: str, fact: BankFact) -> bool:
         """Tells an invoice's workflow what the bank says; False when no such workflow runs."""
@@ -130,7 +115,7 @@ class Engine:
 
     async def resume(self, order: OpenInvoice, fact: BankFact) -> None:
         """Starts an invoice's story again where none runs, with news of the bank; it goes on from the books."""
-        try:
+        with _engine_errors():
             await self._client.start_workflow(
                 "invoice",
                 order,
@@ -143,12 +128,10 @@ class Engine:
                 search_attributes=_attributes(order),
                 static_summary=f"resumed {order.kind} invoice, {format_amount(order.amount)} KZT",
             )
-        except RPCError as error:
-            raise _engine_error(error) from error
 
     async def watch_connection(self, merchant_id: str, connection_id: str) -> None:
         """Makes sure that the connection's poller runs; harmless to repeat."""
-        try:
+        with _engine_errors():
             await self._client.start_workflow(
                 "kaspi_session",
                 WatchConnection(merchant_id=merchant_id, connection_id=connection_id),
@@ -160,12 +143,10 @@ class Engine:
                 ),
                 static_summary=f"poller of bank connection {connection_id}",
             )
-        except RPCError as error:
-            raise _engine_error(error) from error
 
     async def test_webhook(self, order: TestEndpoint, *, wait: float) -> None:
         """Queues a test event for an endpoint."""
-        try:
+        with _engine_errors(), suppress(WorkflowAlreadyStartedError):
             async with asyncio.timeout(wait):
                 await self._client.start_workflow(
                     "webhook_test",
@@ -175,12 +156,6 @@ class Engine:
                     search_attributes=TypedSearchAttributes([SearchAttributePair(MERCHANT, order.merchant_id)]),
                     static_summary=f"test event for {order.endpoint_id}",
                 )
-        except WorkflowAlreadyStartedError:
-            return
-        except TimeoutError as error:
-            raise EngineAway("no answer in time") from error
-        except RPCError as error:
-            raise _engine_error(error) from error
 
     async def ready(self) -> bool:
         """True when the frontend answers."""
@@ -218,10 +193,20 @@ def _business(error: WorkflowUpdateFailedError) -> Exception:
     return EngineAway(type_ or type(cause).__name__)
 
 
-def _engine_error(error: RPCError) -> Exception:
-    return EngineAway(error.status.name) if error.status in _TRANSIENT else error
-
-
-def remaining(until: datetime, now: datetime) -> float:
-    """Seconds left, never negative."""
-    return max(0.0, (until - now).total_seconds())
+@contextmanager
+def _engine_errors(*, gone: Code | None = None) -> Iterator[None]:
+    """Temporal's failures in our words; `gone` is the code for a workflow that does not run."""
+    try:
+        yield
+    except WorkflowUpdateFailedError as error:
+        raise _business(error) from error
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+        raise EngineAway("no answer in time") from error
+    except RPCError as error:
+        if gone is not None and error.status in _GONE:
+            raise TolemError(gone) from error
+        if error.status in _TRANSIENT:
+            raise EngineAway(error.status.name) from error
+        raise
+    except RuntimeError as error:  # how a lazy client says that its first connection failed
+        raise EngineAway("not connected") from error

@@ -11,8 +11,6 @@ with workflow.unsafe.imports_passed_through():
     import msgspec
 
     from activities import failures
-    from activities.adopting import Adopting, AdoptPayment
-    from activities.bank_calls import BankCalls, PaymentRef
     from activities.booking import Booking
     from activities.issuing import Issuing
     from domain.bank import BankFact, Verdict, next_step
@@ -28,15 +26,17 @@ with workflow.unsafe.imports_passed_through():
         Reason,
         State,
     )
-    from runtime.temporal_names import ATTENTION, STATE, TaskQueues
+    from domain.policy import PHONE_LIFETIME
+    from runtime.temporal_names import ATTENTION, STATE
     from workflows import options
+    from workflows.asking_bank import STILL_OPEN, BankDesk
     from workflows.delivering import deliver
     from workflows.failures import cause_of, refuse, said_no
     from workflows.invoice_messages import AwaitIssued, InvoiceStory, Resolution, Resolve, Simulate, details
 
-CANCEL_TRIES = 3
-LOOKS_AFTER_DEADLINE = 24
+# What is still open after its deadline is looked at for ever, more and more slowly.
 LOOK_AGAIN = timedelta(minutes=30)
+LOOK_AGAIN_AT_MOST = timedelta(hours=24)
 
 
 @workflow.defn(name="invoice")
@@ -49,6 +49,7 @@ class InvoiceWorkflow:
         self._story = InvoiceStory(issue_before=order.issue_before)
         self._news: list[BankFact] = []
         self._booking = asyncio.Lock()  # handlers and the story both book: one at a time, each sees the last
+        self._bank = BankDesk(order)
         self._telling: list[asyncio.Task[None]] = []
         self._ringing: asyncio.Task[None] | None = None
         self._deadline_passed = False
@@ -56,18 +57,28 @@ class InvoiceWorkflow:
     @workflow.run
     async def run(self, order: OpenInvoice) -> State:
         """Ends in a final state, after its webhooks had their first attempt and every handler answered."""
-        try:
-            await self._issue()
-            if self._story.state in OPEN:
-                await self._wait_for_payer()
-            if self._story.state in CLOSED_UNPAID and self._story.payment_id is not None:
-                await self._watch_for_late_money()
-        finally:
-            await workflow.wait_condition(workflow.all_handlers_finished)
-        await self._finish_telling()
-        return self._story.state
+        # A task of its own, because "Cancel" in the Temporal UI cancels this one and every activity it waits for:
+        # the bill would be left without its story, and its money unnoticed.
+        story = asyncio.create_task(self._tell())
+        while not story.done():
+            try:
+                await workflow.wait_condition(story.done)
+            except asyncio.CancelledError:
+                if workflow.cancellation_reason() is None:
+                    raise  # not asked by anybody: this copy of the workflow is being put away
+                workflow.logger.warning("cancellation ignored: the update `cancel` withdraws a bill")
+        return story.result()
 
     # --- the story's steps
+
+    async def _tell(self) -> State:
+        await self._issue()
+        if self._story.state in OPEN:
+            await self._wait_for_payer()
+        if self._story.state in CLOSED_UNPAID and self._story.payment_id is not None:
+            await self._watch_for_late_money()
+        await self._finish_telling()
+        return self._story.state
 
     async def _issue(self) -> None:
         while not self._story.issued:
@@ -80,6 +91,7 @@ class InvoiceWorkflow:
                 if self._story.issue_before > order.issue_before:
                     continue  # somebody asked again meanwhile: their window is still open
                 self._story.missed = True
+                await workflow.wait_condition(workflow.all_handlers_finished)
                 raise cause_of(error) from None
             booked = outcome.booked or await self._write(outcome.unwritten)
             self._follow(booked)
@@ -89,7 +101,7 @@ class InvoiceWorkflow:
     async def _wait_for_payer(self) -> None:
         looks = 0
         while self._story.state in OPEN:
-            again = LOOK_AGAIN if looks and looks < LOOKS_AFTER_DEADLINE else None
+            again = min(LOOK_AGAIN * 2 ** (looks // 8), LOOK_AGAIN_AT_MOST) if looks else None
             await self._news_or(lambda: self._deadline_passed or self._story.state not in OPEN, at_most=again)
             await self._book_news()
             due = self._deadline_passed or again is not None
@@ -101,17 +113,26 @@ class InvoiceWorkflow:
     async def _watch_for_late_money(self) -> None:
         """An unpaid close is soft: the poller goes on looking for a while, and late money is booked as paid."""
         ends = workflow.now() + timedelta(seconds=self._order.late_watch)
-        while self._story.state in CLOSED_UNPAID and workflow.now() < ends:
-            await self._news_or(lambda: self._story.state not in CLOSED_UNPAID, at_most=ends - workflow.now())
+        while self._story.state in CLOSED_UNPAID:
+            in_doubt = self._story.attention is Attention.AMOUNT_MISMATCH  # an operator has to decide
+            if workflow.now() >= ends and not in_doubt:
+                return
+            await self._news_or(
+                lambda: self._story.state not in CLOSED_UNPAID, at_most=None if in_doubt else ends - workflow.now()
+            )
             await self._book_news()
 
     async def _finish_telling(self) -> None:
-        # Receivers may take minutes, and what the bank says meanwhile is booked too: it may be money.
-        while self._news or not all(task.done() for task in self._telling):
+        """Receivers may take minutes, and what the bank says meanwhile is booked too: it may be money."""
+        while not self._all_told():
             await self._book_news()
-            await workflow.wait_condition(lambda: bool(self._news) or all(task.done() for task in self._telling))
-        await asyncio.gather(*self._telling)  # raises what went wrong in one of them
-        await workflow.wait_condition(workflow.all_handlers_finished)
+            await workflow.wait_condition(lambda: bool(self._news) or self._all_told())
+        for task in self._telling:
+            task.result()  # raises what went wrong in it
+
+    def _all_told(self) -> bool:
+        told = all(task.done() for task in self._telling)
+        return told and not self._news and workflow.all_handlers_finished()
 
     async def _ring_at(self, deadline: datetime) -> None:
         # Slept in a task that nobody cancels: a timer pending at the workflow's end costs no event.
@@ -135,6 +156,9 @@ class InvoiceWorkflow:
         """Books what the bank said; words that mean nothing new change nothing."""
         if fact.verdict is Verdict.PAID and fact.amount is not None and fact.amount != self._order.amount:
             await self._book("amount_mismatch", attention=Attention.AMOUNT_MISMATCH)
+            return
+        if fact.verdict is Verdict.UNKNOWN and self._story.state in OPEN:
+            await self._book("unknown_word", attention=Attention.UNKNOWN_WORD)
             return
         step = next_step(fact.verdict, cancel_requested=self._story.cancel_requested)
         if step is not None and step[0] is not self._story.state:
@@ -201,24 +225,6 @@ class InvoiceWorkflow:
 
     # --- looking at the bank
 
-    def _payment(self, payment_id: int) -> PaymentRef:
-        return PaymentRef(
-            merchant_id=self._order.merchant_id,
-            connection_id=self._order.connection_id,
-            invoice_id=self._order.invoice_id,
-            payment_id=payment_id,
-            kind=self._order.kind,
-        )
-
-    async def _read(self, payment_id: int, config: options.CallOptions, why: str) -> BankFact:
-        return await workflow.execute_activity_method(
-            BankCalls.read_status,
-            self._payment(payment_id),
-            task_queue=TaskQueues(workflow.info().task_queue).kaspi,
-            summary=why,
-            **config,
-        )
-
     async def _last_look(self) -> None:
         """Nothing expires by our clock alone: the bank is asked once more, for as long as it takes."""
         async with self._booking:
@@ -228,18 +234,32 @@ class InvoiceWorkflow:
                 await self._book("expired", state=State.EXPIRED, reason=Reason.EXPIRED)
                 return
             try:
-                fact = await self._read(self._story.payment_id, options.KASPI_READ, "last look before expiry")
+                fact = await self._bank.read(self._story.payment_id, options.KASPI_READ, "last look before expiry")
             except ActivityError:
                 await self._book("not_found", attention=Attention.PAYMENT_NOT_FOUND)
                 return
-            if fact.verdict is Verdict.UNKNOWN:
-                await self._book("unknown_word", attention=Attention.UNKNOWN_WORD)
-            elif fact.verdict in {Verdict.WAITING, Verdict.SCANNED}:
+            if fact.verdict not in STILL_OPEN:
+                await self._settle(fact)
+            elif self._order.kind is not Kind.PHONE or await self._withdrawn(self._story.payment_id):
                 scanned = fact.verdict is Verdict.SCANNED
                 reason = Reason.CONFIRMATION_TIMEOUT if scanned else Reason.EXPIRED
                 await self._book("expired", state=State.EXPIRED, reason=reason, clear_attention=self._doubted())
-            else:
-                await self._settle(fact)
+
+    async def _withdrawn(self, payment_id: int) -> bool:
+        """True when a phone bill that is still open after our deadline can no longer be paid.
+
+        The bank closes it after 24 hours by itself; before that only its own word that it is canceled will do.
+        """
+        try:
+            fact = await self._bank.cancel(payment_id)
+        except ApplicationError:
+            fact = None  # unclear: stays open and is looked at again
+        if fact is not None and fact.verdict is Verdict.CANCELED:
+            return True
+        if fact is not None and fact.verdict not in STILL_OPEN:
+            await self._settle(fact)
+            return False
+        return workflow.now() - self._order.issue_before > PHONE_LIFETIME
 
     # --- news from outside
 
@@ -276,7 +296,7 @@ class InvoiceWorkflow:
             if self._order.is_sandbox:
                 fact = BankFact(word="simulated", verdict=Verdict.CANCELED, seen_at=workflow.now())
             else:
-                fact = await self._cancel_at_bank(self._story.payment_id)
+                fact = await self._bank.cancel(self._story.payment_id)
             await self._settle(fact, reason=Reason.CANCELED_BY_MERCHANT if fact.verdict is Verdict.CANCELED else None)
             if self._story.state is State.PAID:
                 raise refuse(Code.INVOICE_ALREADY_PAID)
@@ -301,34 +321,6 @@ class InvoiceWorkflow:
             raise refuse(Code.INVOICE_ALREADY_PAID)
         if self._story.state not in OPEN:
             raise refuse(Code.INVOICE_NOT_CANCELABLE, state=self._story.state)
-
-    async def _cancel_at_bank(self, payment_id: int) -> BankFact:
-        """Asks up to three times; every answer that is not "canceled" is checked by reading the payment."""
-        fact, unclear = None, False
-        for _ in range(CANCEL_TRIES):
-            try:
-                verdict = await workflow.execute_activity_method(
-                    BankCalls.cancel_remote,
-                    self._payment(payment_id),
-                    task_queue=TaskQueues(workflow.info().task_queue).kaspi,
-                    summary="ask the bank to cancel",
-                    **options.KASPI_WRITE_ONCE,
-                )
-                if verdict is Verdict.CANCELED:
-                    return BankFact(word="RemotePaymentCanceled", verdict=verdict, seen_at=workflow.now())
-                unclear = False
-            except ActivityError as error:
-                unclear = not said_no(error)
-                workflow.logger.warning("the bank did not cancel, reading the payment")
-            try:
-                fact = await self._read(payment_id, options.KASPI_READ_NOW, "did the cancel happen?")
-            except ActivityError as error:
-                raise refuse(Code.KASPI_OUTCOME_UNKNOWN) from error
-            if fact.verdict not in {Verdict.WAITING, Verdict.SCANNED}:
-                break
-        if fact is None or (unclear and fact.verdict in {Verdict.WAITING, Verdict.SCANNED}):
-            raise refuse(Code.KASPI_OUTCOME_UNKNOWN)  # the last request may still be on its way
-        return fact
 
     @workflow.update(name="simulate", description="Sandbox: be the payer (paid, canceled, failed, pending).")
     async def simulate(self, ask: Simulate) -> State:
@@ -360,10 +352,13 @@ class InvoiceWorkflow:
                     state=State.FAILED,
                     reason=Reason.DECLARED_ABSENT,
                     clear_attention=True,
-                    requires=Attention.OUTCOME_UNKNOWN,
+                    requires=self._story.attention,
                 )
             elif ask.action is Resolution.BANK_PAYMENT and ask.bank_payment_id is not None:
-                await self._adopt(ask.bank_payment_id)
+                self._follow(await self._bank.adopt(ask.bank_payment_id))
+                self._show()
+            elif ask.action is Resolution.RECHECK and self._story.payment_id is not None:
+                await self._recheck(self._story.payment_id)
             elif ask.action is Resolution.ACCEPT_PAID:
                 await self._book(
                     "accepted_paid", state=State.PAID, clear_attention=True, requires=Attention.AMOUNT_MISMATCH
@@ -378,24 +373,19 @@ class InvoiceWorkflow:
         unknown = self._story.attention is Attention.OUTCOME_UNKNOWN
         mismatch = self._story.attention is Attention.AMOUNT_MISMATCH
         fits = {
-            Resolution.ABSENT: unknown,
+            Resolution.ABSENT: unknown or self._story.attention is Attention.PAYMENT_NOT_FOUND,
+            Resolution.RECHECK: self._doubted(),
             Resolution.BANK_PAYMENT: unknown and ask.bank_payment_id is not None,
             Resolution.ACCEPT_PAID: mismatch,
         }
         if not fits[ask.action]:
             raise refuse(Code.ILLEGAL_TRANSITION, attention=self._story.attention or "none")
 
-    async def _adopt(self, payment_id: int) -> None:
+    async def _recheck(self, payment_id: int) -> None:
         try:
-            booked = await workflow.execute_activity_method(
-                Adopting.adopt,
-                AdoptPayment(payment=self._payment(payment_id), order=self._order),
-                task_queue=TaskQueues(workflow.info().task_queue).kaspi,
-                summary="read and adopt the payment an operator named",
-                **options.KASPI_READ_NOW,
-            )
+            fact = await self._bank.read(payment_id, options.KASPI_READ_NOW, "an operator asks for another look")
         except ActivityError as error:
-            code = Code.NOT_FOUND if said_no(error) else Code.KASPI_UNAVAILABLE
-            raise refuse(code, bank_payment_id=str(payment_id)) from error
-        self._follow(booked)
-        self._show()
+            raise refuse(Code.NOT_FOUND if said_no(error) else Code.KASPI_UNAVAILABLE) from error
+        await self._settle(fact)
+        if fact.verdict is not Verdict.UNKNOWN and self._doubted():
+            await self._book(f"rechecked:{fact.word}", clear_attention=True)

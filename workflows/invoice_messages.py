@@ -29,6 +29,7 @@ class Resolution(StrEnum):
     BANK_PAYMENT = "bank_payment"
     ABSENT = "absent"
     ACCEPT_PAID = "accept_paid"
+    RECHECK = "recheck"
 
 
 class Resolve(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +64,14 @@ _ADVICE = {
         "The bank says it is paid **with another amount**. Check the payment in the Kaspi Pay app; then the update "
         '`resolve` with `{{"action": "accept_paid"}}` books it as paid.'
     ),
-    Attention.PAYMENT_NOT_FOUND: "The bank **does not know this payment**, though it gave us its id. Ask the bank.",
-    Attention.UNKNOWN_WORD: "The bank says **a status word we do not know**. We keep looking; see the worker's log.",
+    Attention.PAYMENT_NOT_FOUND: (
+        "The bank **does not know this payment**, though it gave us its id. Ask the bank; then the update `resolve`: "
+        '`{{"action": "recheck"}}` or, when it certainly does not exist, `{{"action": "absent"}}`.'
+    ),
+    Attention.UNKNOWN_WORD: (
+        "The bank says **a status word we do not know**; the worker's log has it. We keep looking. The update "
+        '`resolve` with `{{"action": "recheck"}}` looks at once.'
+    ),
     Attention.PAID_LATE: (
         "The money came **after the invoice was closed**. It is booked; the merchant decides to honour or refund it."
     ),

@@ -26,7 +26,12 @@ class LocalCallOptions(TypedDict, total=False):
 
     start_to_close_timeout: timedelta
     retry_policy: RetryPolicy
+    local_retry_threshold: timedelta
 
+
+# Waiting inside a workflow task costs three events each eight seconds; longer pauses are timers, so that a history
+# survives a database that is away for days.
+LOCAL_PAUSE = timedelta(seconds=10)
 
 # A call takes at most three connect timeouts and one read timeout of the client (40 s by default); a shorter
 # limit here would make an unknown outcome of a slow answer. It leaves room for TOLEM_KASPI_READ_TIMEOUT_SECONDS.
@@ -38,15 +43,17 @@ ISSUE = LocalCallOptions(
     start_to_close_timeout=BANK_CALL * 4,
     retry_policy=RetryPolicy(
         initial_interval=timedelta(milliseconds=200),
-        maximum_interval=timedelta(seconds=5),
+        maximum_interval=timedelta(minutes=2),
         non_retryable_error_types=[failures.WINDOW_MISSED],
     ),
+    local_retry_threshold=LOCAL_PAUSE,
 )
 
 # A fact that is known must be written: for ever, because the database comes back and the money is real.
 LEDGER_WRITE = LocalCallOptions(
     start_to_close_timeout=timedelta(seconds=15),
-    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)),
+    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(minutes=2)),
+    local_retry_threshold=LOCAL_PAUSE,
 )
 
 # Reads may be repeated until the bank answers: an unread status is never taken for an answer.

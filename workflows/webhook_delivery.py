@@ -5,6 +5,8 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    import msgspec
+
     from domain.event import DeliveryState
     from workflows.delivering import FALLBACK_WAIT, ContinueDelivery, attempt
 
@@ -29,6 +31,8 @@ class WebhookDeliveryWorkflow:
                 workflow.set_current_details(f"**{tried.state}** after {tried.attempts} attempts.")
                 return tried.state
             wait = tried.retry_after if tried.retry_after is not None else FALLBACK_WAIT
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(msgspec.structs.replace(order, wait=wait))
 
     @workflow.signal(name="try_now", description="Make the next attempt at once.")
     def try_now(self) -> None:

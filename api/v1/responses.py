@@ -14,7 +14,7 @@ _WORDS = {
     409: "Not possible in this state, or Kaspi is not connected.",
     422: "The Idempotency-Key was used with another body.",
     502: "Kaspi refused, cannot be reached, or its answer was lost; `error` says which.",
-    503: "A part of the system is away; nothing was issued.",
+    503: "A part of the system is away; `error` says whether anything may have happened.",
 }
 
 

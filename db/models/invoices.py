@@ -69,8 +69,8 @@ invoices = Table(
     ),
     # A bank payment belongs to one invoice: the last line of defence against booking one payment twice.
     Index(
-        "uq_invoices_connection_id_bank_payment_id",
-        "connection_id",
+        "uq_invoices_merchant_id_bank_payment_id",
+        "merchant_id",
         "bank_payment_id",
         unique=True,
         postgresql_where=text("bank_payment_id is not null and not is_sandbox"),
@@ -116,7 +116,11 @@ bank_watches = Table(
     Column("last_word", Text),
     moment("last_checked_at"),
     moment("requested_at"),
+    # When the look began that the bank last answered; the news of it is booked when the invoice is past this sequence.
+    moment("answered_at"),
+    Column("news_sequence", Integer),
     moment("next_check_at"),
+    moment("deadline_at"),
     created(),
     Index(
         "ix_bank_watches_merchant_id_connection_id_next_check_at",

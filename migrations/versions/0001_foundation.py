@@ -388,9 +388,9 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        "uq_invoices_connection_id_bank_payment_id",
+        "uq_invoices_merchant_id_bank_payment_id",
         "invoices",
-        ["connection_id", "bank_payment_id"],
+        ["merchant_id", "bank_payment_id"],
         unique=True,
         postgresql_where=sa.text("bank_payment_id is not null and not is_sandbox"),
     )
@@ -409,7 +409,10 @@ def upgrade() -> None:
         sa.Column("last_word", sa.Text(), nullable=True),
         sa.Column("last_checked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("requested_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("news_sequence", sa.Integer(), nullable=True),
         sa.Column("next_check_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(
             ["connection_id"], ["connections.id"], name=op.f("fk_bank_watches_connection_id_connections")
@@ -456,7 +459,7 @@ def downgrade() -> None:
     op.drop_table("bank_watches")
     op.drop_index("uq_invoices_merchant_id_number", table_name="invoices")
     op.drop_index(
-        "uq_invoices_connection_id_bank_payment_id",
+        "uq_invoices_merchant_id_bank_payment_id",
         table_name="invoices",
         postgresql_where=sa.text("bank_payment_id is not null and not is_sandbox"),
     )

@@ -297,7 +297,7 @@ async def test_a_claim_whose_commit_nobody_confirmed_still_sends_the_payer_his_o
     monkeypatch.setattr("activities.issuing.OPEN_PAUSES", (0.02,) * 200)
     engine = create_engine(Database(wire.port, postgres.name, postgres.passwords).app_url, pool_size=1)
     ledger, order = Ledger(engine, town.books.renderer), shop.order()
-    wire.mute_at(b"COMMIT")
+    wire.mute_at(b"commit")
     issuing = asyncio.create_task(town.issue(order, ledger))
     await claimed(shop, order)
     assert await town.bills(order) == []

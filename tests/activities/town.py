@@ -12,7 +12,7 @@ from temporalio.testing import ActivityEnvironment
 import worker
 from activities.adopting import Adopting
 from activities.bank_calls import BankCalls, PaymentRef
-from activities.issuing import IssueOutcome, Issuing
+from activities.issuing import IssueLimits, IssueOutcome, Issuing
 from activities.watching import PollLimits, WatchConnection, WatchEnded, Watching
 from db.ledger import Ledger
 from dev.postgres import Database
@@ -27,6 +27,7 @@ from tests.db.books import BIN, Books, Shop
 from tests.support.emulator import EmulatorServer
 
 SHOP_POINT = 10001
+LIMITS = IssueLimits(longest_call=0.3)  # nobody waits 45 s for a claimer that a test knows to be dead
 _devices = itertools.count(1)
 
 
@@ -41,7 +42,7 @@ class Town:
         self.banks = BankDirectory(
             worker._connection_loader(self.books.records, box), BankLimits(read_timeout=10, concurrency=8)
         )
-        self.issuing = Issuing(self.books.ledger, self.banks)
+        self.issuing = Issuing(self.books.ledger, self.banks, LIMITS)
         self.calls = BankCalls(self.banks, self.books.ledger)
         self.adopting = Adopting(self.banks, self.books.ledger, timedelta(hours=24))
 
@@ -71,7 +72,7 @@ class Town:
 
     async def issue(self, order: OpenInvoice, ledger: Ledger | None = None) -> IssueOutcome:
         """Runs the activity as a worker would."""
-        activity = self.issuing if ledger is None else Issuing(ledger, self.banks)
+        activity = self.issuing if ledger is None else Issuing(ledger, self.banks, LIMITS)
         return await ActivityEnvironment().run(activity.issue, order)
 
     async def bills(self, order: OpenInvoice) -> list[dict[str, Any]]:

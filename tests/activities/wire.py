@@ -29,7 +29,7 @@ class Wire:
         await self._server.wait_closed()
 
     def mute_at(self, word: bytes) -> None:
-        """From the moment we say `word`, which still arrives, no answer comes back until `mend`."""
+        """From the moment we say `word` (lower case), which still arrives, no answer comes back until `mend`."""
         self._mute_at = word
 
     def cut(self) -> None:
@@ -62,7 +62,7 @@ class Wire:
     async def _say(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await source.read(65536):
-                if self._mute_at is not None and self._mute_at in data:
+                if self._mute_at is not None and self._mute_at in data.lower():
                     self._audible.clear()
                 target.write(data)
                 await target.drain()

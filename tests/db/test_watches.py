@@ -86,6 +86,19 @@ async def test_a_request_that_came_during_a_look_stays_due(books: Books, shop: S
     assert [again.last_word for again in await due(books, shop)] == ["w"]
 
 
+async def test_a_look_without_the_banks_answer_leaves_the_request_open(books: Books, shop: Shop) -> None:
+    invoice = await shop.pending()
+    await books.watches.request(shop.id, [invoice.id])
+    (one,) = await due(books, shop)
+    following = datetime.now(UTC) + SOON
+    await books.watches.looked(shop.id, [one.after(word=None, checks=0, next_check_at=following, answered=False)])
+    assert await books.watches.unanswered(shop.id, [invoice.id]) == [invoice.id]
+    assert await due(books, shop) == []  # it is tried again in its time, not at once
+    watch = await shop.watch(invoice.id)
+    assert watch is not None
+    assert watch["next_check_at"] == following
+
+
 async def test_many_looks_are_written_at_once_and_none_of_a_stranger(books: Books, shop: Shop) -> None:
     other = await books.merchant()
     invoices = [await shop.pending() for _ in range(20)]
@@ -120,7 +133,7 @@ async def test_rejected_polling_postpones_its_kinds_and_brings_nothing_nearer(bo
         nexts[invoice.id] = watch["next_check_at"]
     assert (nexts[phone.id], nexts[far.id], nexts[silent.id]) == (now + SOON, hour, None)
     assert nexts[qr.id] < now + SOON
-    assert await books.watches.unanswered(shop.id, [phone.id]) == []  # nobody is left waiting for an answer
+    assert await books.watches.unanswered(shop.id, [phone.id]) == [phone.id]  # the bank has not answered it
 
 
 async def test_a_paid_bill_is_watched_no_more(books: Books, shop: Shop) -> None:

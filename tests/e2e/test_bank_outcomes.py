@@ -134,6 +134,16 @@ async def test_a_slow_bank_is_answered_with_processing_and_an_event_tells_the_re
     assert len(await shop.purchases(phone=invoice["phone_number"])) == 1
 
 
+async def test_what_the_bank_did_not_answer_is_not_called_checked(shop: Shop, bank: EmulatorAdmin) -> None:
+    unseen = await shop.bill()
+    await bank.fault("payment/status", "error_5xx_before", times=None)
+    await shop.pay(unseen)
+    checked = await shop.check(unseen["id"])
+    assert [(one["checked"], one["invoice"]["state"]) for one in checked["items"]] == [(False, "pending")]
+    await bank.clear_faults()
+    assert (await shop.until_state(unseen["id"], "paid"))["id"] == unseen["id"]
+
+
 @pytest.mark.parametrize("fault", ["empty", "html", "malformed", "error_5xx_after", "throttle_429"])
 async def test_an_answer_that_is_none_is_no_refusal(shop: Shop, bank: EmulatorAdmin, fault: str) -> None:
     await bank.fault("remote/create", fault)

@@ -168,6 +168,13 @@ async def test_what_needs_no_key_has_a_request_id_too(stack: Stack, path: str) -
             assert "https://" not in answer.text
 
 
+async def test_an_error_says_where_it_is_explained(shop: Shop) -> None:
+    page, _, anchor = assert_error(await shop.live.get("/api/v1/nothing"), Code.NOT_FOUND)["doc"].partition("#")
+    explained = await shop.live.get(page)
+    assert explained.status_code == 200
+    assert f'id="{anchor}"' in explained.text
+
+
 async def test_descriptions_in_any_language_survive_the_whole_way(shop: Shop) -> None:
     text = 'Ақша "төлем" 💸 <b>&amp;</b> \\ \' \u202e'
     made = await shop.bill(description=text)

@@ -85,6 +85,9 @@ class Scene:
         self.watches: deque[WatchEnded] = deque()
         self.bank_open = asyncio.Event()
         self.bank_open.set()
+        self.database_open = asyncio.Event()
+        self.database_open.set()
+        self.write_failures: deque[ApplicationError] = deque()
         self.bank_reads_open = asyncio.Event()
         self.bank_reads_open.set()
         self.receivers_open = asyncio.Event()
@@ -136,6 +139,9 @@ class Scene:
 
     async def write(self, change: Change) -> Booked:
         await self.heard(f"book {change.cause}")
+        await self.database_open.wait()
+        if self.write_failures:
+            raise self.write_failures.popleft()
         async with self._changed:
             booked = self.book.book(change)
             self._changed.notify_all()

@@ -13,8 +13,8 @@ from domain.invoice import Kind, Reason, State
 from tests.workflows.bill import Bill, NewBill
 from tests.workflows.book import Entry
 from tests.workflows.scene import LATE_WATCH, MISSED, fact, final
+from workflows.asking_bank import CANCEL_TRIES
 from workflows.client import NotIssued
-from workflows.invoice import CANCEL_TRIES
 
 ISSUED = Entry("issued", State.PENDING)
 CANCELED = Entry("canceled", State.CANCELED, None, Reason.CANCELED_BY_MERCHANT)

@@ -11,7 +11,7 @@ from domain.invoice import Attention, Kind, Reason, State
 from tests.workflows.bill import NewBill
 from tests.workflows.book import Entry
 from tests.workflows.scene import AMOUNT, LATE_WATCH, away, fact, final
-from workflows.invoice import LOOK_AGAIN, LOOKS_AFTER_DEADLINE
+from workflows.invoice import LOOK_AGAIN
 
 ISSUED = Entry("issued", State.PENDING)
 
