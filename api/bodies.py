@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar, get_origin
 
 import msgspec
@@ -35,7 +36,7 @@ def read_body(type_: type[B], raw: bytes) -> B:
         raise invalid(FieldError("", "malformed_json", "The body is not valid JSON.")) from None
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
-    for field in msgspec.structs.fields(type_):
+    for field in _fields(type_):
         if field.encode_name not in given:
             if field.required:
                 errors.append(FieldError(field.encode_name, "required", "This field is required."))
@@ -47,6 +48,11 @@ def read_body(type_: type[B], raw: bytes) -> B:
     if errors:
         raise invalid(*errors)
     return type_(**values)
+
+
+@lru_cache(maxsize=64)  # msgspec reads the annotations anew each time
+def _fields(type_: type[RequestBody]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(type_)
 
 
 def _read_field(type_: type[B], field: msgspec.structs.FieldInfo, raw: bytes) -> Any:
@@ -92,8 +98,8 @@ class JsonBody(AbstractDTO[B]):
         handler_id: str,
         schema_creator: SchemaCreator,
     ) -> Reference | Schema:
-        """The struct's schema."""
-        return schema_creator.for_field_definition(field_definition)
+        """The struct's schema; a body that may be left out still cannot be null."""
+        return schema_creator.for_field_definition(FieldDefinition.from_annotation(cls.model_type))
 
     @classmethod
     def generate_field_definitions(cls, model_type: type[Any]) -> Generator[DTOFieldDefinition, None, None]:

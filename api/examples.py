@@ -1,6 +1,7 @@
 """An example for every operation, rendered by the contract itself, so that they are what one really gets."""
 
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -150,14 +151,30 @@ def _describe(operation: Operation, answer: Any, shape: V1) -> None:
             continue
         if status.startswith("2"):
             _put(response.content, answer)
-        elif int(status) in _ERROR_OF_STATUS and name != "ready":
+        elif name == "ready":
+            _put(response.content, {"status": "unavailable", "database": "ok", "engine": "unavailable"})
+        elif int(status) in _ERROR_OF_STATUS:
             error = _ERROR_OF_STATUS[int(status)]
             if int(status) == STATUS[Code.INVOICE_ALREADY_PAID]:
                 error = _CONFLICTS.get(name, error)
             _put(response.content, shape.error(error, _REQUEST_ID, _AT))
 
 
+class _Kept(Enum):
+    """The framework leaves None out of what it describes; an enumeration's value it takes as it is."""
+
+    NULL = None
+
+
+def _with_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_nulls(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_nulls(item) for item in value]
+    return _Kept.NULL if value is None else value
+
+
 def _put(content: dict[str, OpenAPIMediaType], value: Any) -> None:
-    plain = msgspec.to_builtins(value)
+    plain = _with_nulls(msgspec.to_builtins(value))
     for media in content.values():
         media.examples = {"example": Example(value=plain)}

@@ -24,7 +24,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
 
 
-@get("/health/live", sync_to_thread=False, tags=["Health"], summary="Liveness", operation_id="live", security=[])
+@get("/health/live", sync_to_thread=False, tags=["Health"], summary="Liveness", operation_id="live", security=[{}])
 def live() -> Live:
     """GET /health/live."""
     return Live()
@@ -35,7 +35,7 @@ def live() -> Live:
     tags=["Health"],
     summary="Readiness",
     operation_id="ready",
-    security=[],
+    security=[{}],
     responses={503: ResponseSpec(Ready, description="A part is away.", generate_examples=False)},
 )
 async def ready(request: Request[Any, Any, Any]) -> Response[Ready]:

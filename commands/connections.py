@@ -12,6 +12,13 @@ from kaspi.directory import BankLimits, config_of
 from operations.connections import ConnectionPlan, connect_bank, open_connection
 from runtime import settings as conf
 from runtime.secrets import SealBox
+from runtime.temporal import TemporalUnreachable
+from workflows.client import Engine, EngineAway
+
+NO_ENGINE = (
+    "Temporal does not answer, and a link to the bank needs its poller. Nothing was changed; "
+    "see TOLEM_TEMPORAL_ADDRESS, then repeat this command."
+)
 
 
 @click.group()
@@ -60,11 +67,29 @@ def connections_add(merchant_id: str, **given: Any) -> None:
         async with operator_registry() as registry:
             if await registry.merchant(merchant_id) is None:
                 raise click.ClickException("There is no such merchant; see `tolem merchants list`.")
+            engine = await _ready_engine()
             made = await connect_bank(registry, box, plan)
         console.print(f"{made.id}  trade point {made.trade_point_id} {made.trade_point_name}")
-        await (await workflow_engine()).watch_connection(merchant_id, made.id)
+        try:
+            await engine.watch_connection(merchant_id, made.id)
+        except EngineAway as error:
+            raise click.ClickException(
+                "The link is in use, but its poller could not be started: Temporal went away. "
+                f"Run `tolem connections check {merchant_id}` when it is back."
+            ) from error
 
     run(work())
+
+
+async def _ready_engine() -> Engine:
+    """The engine, before anything is changed: a link without its poller would not notice payments."""
+    try:
+        engine = await workflow_engine()
+        if await engine.ready():
+            return engine
+    except TemporalUnreachable as error:
+        raise click.ClickException(NO_ENGINE) from error
+    raise click.ClickException(NO_ENGINE)
 
 
 @connections.command("list")

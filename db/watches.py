@@ -7,14 +7,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import as_merchant
-from domain.invoice import Attention, Kind, OpenInvoice
+from domain.invoice import Attention, Kind, OpenInvoice, State
 
 # Due now, the merchant's own requests first. The poller of a connection is alone (one workflow, one activity), so
 # no row locks are needed; two of them for a moment would only look twice.
 _DUE = text(
     "select w.invoice_id, w.bank_payment_id, w.kind, w.poll_interval, w.cancel_requested, w.closed, w.checks,"
     " w.last_word, w.created_at, w.requested_at, w.next_check_at, w.deadline_at, clock_timestamp() as seen_at,"
-    " i.amount, i.sequence, i.attention"
+    " i.amount, i.sequence, i.state, i.attention"
     " from bank_watches w join invoices i on i.id = w.invoice_id"
     " where w.merchant_id = :merchant and w.connection_id = :connection and w.next_check_at <= now()"
     " order by w.requested_at nulls last, w.next_check_at limit :limit"
@@ -90,6 +90,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: datetime
     amount: int
     sequence: int
+    state: State
     attention: Attention | None
 
     def after(

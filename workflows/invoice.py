@@ -158,12 +158,16 @@ class InvoiceWorkflow:
             await self._book("amount_mismatch", attention=Attention.AMOUNT_MISMATCH)
             return
         if fact.verdict is Verdict.UNKNOWN and self._story.state in OPEN:
-            await self._book("unknown_word", attention=Attention.UNKNOWN_WORD)
+            await self._book(self._anew("unknown_word"), attention=Attention.UNKNOWN_WORD)
             return
         step = next_step(fact.verdict, cancel_requested=self._story.cancel_requested)
         if step is not None and step[0] is not self._story.state:
             state, usual = step
             await self._book(state.value, state=state, reason=reason or usual, clear_attention=self._doubted())
+
+    def _anew(self, cause: str) -> str:
+        # The books take a cause once; what an operator settled can come back.
+        return f"{cause}:{self._story.rechecks}" if self._story.rechecks else cause
 
     def _doubted(self) -> bool:
         """True for an attention that a clear word of the bank settles."""
@@ -236,7 +240,7 @@ class InvoiceWorkflow:
             try:
                 fact = await self._bank.read(self._story.payment_id, options.KASPI_READ, "last look before expiry")
             except ActivityError:
-                await self._book("not_found", attention=Attention.PAYMENT_NOT_FOUND)
+                await self._book(self._anew("not_found"), attention=Attention.PAYMENT_NOT_FOUND)
                 return
             if fact.verdict not in STILL_OPEN:
                 await self._settle(fact)
@@ -386,6 +390,7 @@ class InvoiceWorkflow:
             fact = await self._bank.read(payment_id, options.KASPI_READ_NOW, "an operator asks for another look")
         except ActivityError as error:
             raise refuse(Code.NOT_FOUND if said_no(error) else Code.KASPI_UNAVAILABLE) from error
+        self._story.rechecks += 1
         await self._settle(fact)
         if fact.verdict is not Verdict.UNKNOWN and self._doubted():
-            await self._book(f"rechecked:{fact.word}", clear_attention=True)
+            await self._book(self._anew("rechecked"), clear_attention=True)

@@ -50,6 +50,7 @@ class InvoiceStory(msgspec.Struct, kw_only=True):
     payment_id: int | None = None
     deadline: datetime | None = None
     cancel_requested: bool = False
+    rechecks: int = 0
     shown: tuple[State, Attention | None] | None = None
 
 

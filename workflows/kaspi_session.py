@@ -1,12 +1,14 @@
 """The one workflow of a bank connection: keeps its poller running and tells when the bank's health changes."""
 
 import asyncio
-from collections.abc import Callable
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    import msgspec
+
     from activities.watching import WatchConnection, WatchEnded, Watching
+    from domain.invoice import DeliveryRef
     from domain.merchant import Health
     from runtime.temporal_names import TaskQueues
     from workflows.delivering import deliver
@@ -21,38 +23,53 @@ class KaspiSessionWorkflow:
 
     def __init__(self) -> None:
         self._stop = False
+        self._telling: dict[str, asyncio.Task[None]] = {}
 
     @workflow.run
     async def run(self, order: WatchConnection) -> None:
-        """Runs the poller again and again; each end of it is a history of six events, whatever it polled."""
-        health = Health.UNKNOWN
-        for _ in range(RUNS_PER_HISTORY):
+        """Runs the poller again and again; each end of it is a history of six events, whatever it polled.
+
+        Nobody waits for receivers: while news is being delivered the next poller already runs.
+        """
+        health, runs = Health.UNKNOWN, 0
+        while runs < RUNS_PER_HISTORY or self._telling:
+            runs += 1
             workflow.set_current_details(
                 f"Bank connection `{order.connection_id}`: last news **{health}**.\n\n"
                 "The poller runs as the pending activity `kaspi.watch`. Signal `stop` ends the watch."
             )
-            poller = workflow.start_activity_method(
-                Watching.watch,
-                order,
-                task_queue=TaskQueues(workflow.info().task_queue).kaspi,
-                summary="poll open payments",
-                **KASPI_POLL,
-            )
-            await workflow.wait_condition(self._stopped_or(poller))
-            if self._stop:
-                poller.cancel()
-                await asyncio.gather(poller, return_exceptions=True)
-                return
-            ended = await poller
-            if ended.deliveries:
+            ended = await self._watch(order)
+            if ended is not None and ended.deliveries:
                 health = ended.health
-                await asyncio.gather(*(deliver(order.merchant_id, ref) for ref in ended.deliveries))
+                self._tell(order.merchant_id, ended.deliveries)
+            if self._stop or ended is None or ended.finished:
+                await asyncio.gather(*self._telling.values())
+                return
+            self._telling = {id_: task for id_, task in self._telling.items() if not task.done()}
         if self._stop:
             return
         workflow.continue_as_new(order)
 
-    def _stopped_or(self, poller: "asyncio.Task[WatchEnded]") -> Callable[[], bool]:
-        return lambda: self._stop or poller.done()
+    async def _watch(self, order: WatchConnection) -> WatchEnded | None:
+        """One poller's end, None when it was stopped."""
+        poller = workflow.start_activity_method(
+            Watching.watch,
+            msgspec.structs.replace(order, telling=sorted(self._telling)),
+            task_queue=TaskQueues(workflow.info().task_queue).watch,
+            summary="poll open payments",
+            **KASPI_POLL,
+        )
+        await workflow.wait_condition(lambda: self._stop or poller.done())
+        if not self._stop:
+            return await poller
+        poller.cancel()
+        (ended,) = await asyncio.gather(poller, return_exceptions=True)
+        return ended if isinstance(ended, WatchEnded) else None
+
+    def _tell(self, merchant_id: str, deliveries: list[DeliveryRef]) -> None:
+        for ref in deliveries:
+            if ref.id not in self._telling:
+                self._telling[ref.id] = asyncio.create_task(deliver(merchant_id, ref))
 
     @workflow.signal(name="stop", description="Stop watching this connection.")
     def stop(self) -> None:

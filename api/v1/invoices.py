@@ -1,12 +1,15 @@
 """Invoices: create, read, list, cancel, check."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
+from litestar.openapi.spec import Operation
+from litestar.openapi.spec import RequestBody as DescribedBody
 from litestar.params import Parameter
 from msgspec import Meta
 
@@ -73,6 +76,16 @@ class CheckedJson(msgspec.Struct, frozen=True, kw_only=True):
 
     items: list[CheckedInvoice]
     not_found: list[str]
+
+
+@dataclass
+class BodyOptional(Operation):
+    """An operation whose body may be left out, where the framework describes every body as required."""
+
+    def __post_init__(self) -> None:
+        """The description is complete by now."""
+        if isinstance(self.request_body, DescribedBody):
+            self.request_body.required = False
 
 
 class InvoiceController(Controller):
@@ -157,7 +170,7 @@ class InvoiceController(Controller):
             next_cursor=None if last is None else paging.cursor(last.created_at, last.id),
         )
 
-    @get("/{invoice_id:str}", summary="Get an invoice", operation_id="getInvoice", responses=errors(401, 404, 503))
+    @get("/{invoice_id:str}", summary="Get an invoice", operation_id="getInvoice", responses=errors(400, 401, 404, 503))
     async def read(self, services: Services, principal: Principal, invoice_id: str) -> InvoiceJson:
         """GET /v1/invoices/{id}."""
         return services.v1.invoice(await visible_invoice(services, principal, invoice_id))
@@ -169,7 +182,7 @@ class InvoiceController(Controller):
         description="Asks Kaspi to withdraw the bill and trusts only what Kaspi says: a payment may win the race. "
         "QR and link invoices cannot be withdrawn, they expire by themselves.",
         operation_id="cancelInvoice",
-        responses=errors(401, 404, 409, 502, 503),
+        responses=errors(400, 401, 404, 409, 502, 503),
     )
     async def cancel(self, services: Services, principal: Principal, invoice_id: str) -> InvoiceJson:
         """POST /v1/invoices/{id}/cancel."""
@@ -186,6 +199,7 @@ class InvoiceController(Controller):
         return_dto=None,
         summary="Check statuses at Kaspi now",
         operation_id="checkInvoiceStatuses",
+        operation_class=BodyOptional,
         responses=errors(400, 401, 503),
     )
     async def check(self, services: Services, principal: Principal, data: StatusCheck | None = None) -> CheckedJson:
@@ -224,15 +238,16 @@ async def _visible(services: Services, principal: Principal, ids: list[str]) -> 
     return [invoice for invoice in found if invoice.is_sandbox or not sees_sandbox_only(principal)]
 
 
-async def _await_checks(services: Services, merchant_id: str, asked: list[str]) -> list[str]:
-    """Those that the poller did not answer in time (the worker may be away: the stored status still holds)."""
+async def _await_checks(services: Services, merchant_id: str, asked: dict[str, datetime]) -> list[str]:
+    """Those without an answer of the bank that is booked in time (we may be away: the stored status still holds)."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + CHECK_PATIENCE_SECONDS
-    while asked and loop.time() < ends:
-        asked = await services.watches.unanswered(merchant_id, asked)
-        if asked:
+    waiting = list(asked)
+    while waiting and loop.time() < ends:
+        waiting = await services.watches.unanswered(merchant_id, {one: asked[one] for one in waiting})
+        if waiting:
             await asyncio.sleep(CHECK_STEP_SECONDS)
-    return asked
+    return waiting
 
 
 def _must_be_cancelable(invoice: Invoice) -> None:

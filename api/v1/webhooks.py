@@ -117,7 +117,7 @@ class WebhookController(Controller):
         status_code=202,
         summary="Send a test event",
         operation_id="testWebhook",
-        responses=errors(401, 404, 503),
+        responses=errors(400, 401, 404, 503),
     )
     async def test(self, services: Services, principal: Principal, endpoint_id: str) -> TestQueued:
         """POST /v1/webhooks/{id}/test."""

@@ -25,6 +25,7 @@ from operations.connections import ConnectionPlan, connect_bank
 from runtime.secrets import SealBox
 from tests.db.books import BIN, Books, Shop
 from tests.support.emulator import EmulatorServer
+from workflows.client import EngineAway
 
 SHOP_POINT = 10001
 LIMITS = IssueLimits(longest_call=0.3)  # nobody waits 45 s for a claimer that a test knows to be dead
@@ -109,7 +110,9 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.facts: list[tuple[str, BankFact]] = []
+        self.resumed: list[tuple[OpenInvoice, BankFact]] = []
         self.somebody_home = True
+        self.engine_away = False
         self._arrived = asyncio.Condition()
 
     async def bank_said(self, invoice_id: str, fact: BankFact) -> bool:
@@ -117,6 +120,11 @@ class Mailbox:
             self.facts.append((invoice_id, fact))
             self._arrived.notify_all()
         return self.somebody_home
+
+    async def resume(self, order: OpenInvoice, fact: BankFact) -> None:
+        if self.engine_away:
+            raise EngineAway("no answer in time")
+        self.resumed.append((order, fact))
 
     async def wait(self, count: int = 1) -> list[tuple[str, BankFact]]:
         async with asyncio.timeout(20), self._arrived:
@@ -135,13 +143,13 @@ class Poller:
         self._activity = Watching(
             town.books.watches, town.banks, town.books.deliveries, self.mail, PollLimits(tick=0.02, **limits)
         )
-        self._order = WatchConnection(merchant_id=shop.id, connection_id=shop.connection_id)
+        self.order = WatchConnection(merchant_id=shop.id, connection_id=shop.connection_id)
 
     def _beat(self, *_details: Any) -> None:
         self.heartbeats += 1
 
     def start(self) -> None:
-        self.task = asyncio.create_task(self._environment.run(self._activity.watch, self._order))
+        self.task = asyncio.create_task(self._environment.run(self._activity.watch, self.order))
 
     async def stop(self) -> WatchEnded:
         """As a worker that is told to leave."""

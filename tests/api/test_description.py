@@ -72,10 +72,8 @@ def _operation(document: Json, path: str, method: str) -> Json:
 def _properties(document: Json, schema: Any) -> Json:
     """The fields of an object schema, through references and "or null"."""
     schema = _resolved(document, schema)
-    for branch in schema.get("oneOf", []):
-        branch = _resolved(document, branch)
-        if "properties" in branch:
-            schema = branch
+    branches = [_resolved(document, branch) for branch in schema.get("oneOf", [])]
+    schema = next((branch for branch in branches if "properties" in branch), schema)
     found: Json = schema.get("properties", {})
     return found
 
@@ -92,7 +90,11 @@ def _body(document: Json, operation: Json) -> tuple[Json, set[str]]:
 def _types(schema: Json) -> set[str]:
     """The JSON types a field may have, null aside; an enumeration of words is a string."""
     branches = [*schema.get("oneOf", []), *schema.get("anyOf", []), schema]
-    found = {kind for one in branches for kind in ([one["type"]] if isinstance(one.get("type"), str) else one.get("type", []))}
+    found = {
+        kind
+        for one in branches
+        for kind in ([one["type"]] if isinstance(one.get("type"), str) else one.get("type", []))
+    }
     return found - {"null"}
 
 
@@ -164,7 +166,9 @@ def test_the_published_request_is_taken_field_by_field(ours: Json, published: Js
     assert required == must  # nothing more may be required of an old client
     for field, schema in wanted.items():
         assert _types(schema) <= _types(_resolved(ours, given[field])), field
-        assert set(schema.get("enum", [])) <= set(_resolved(ours, given[field]).get("enum", schema.get("enum", []))), field
+        assert set(schema.get("enum", [])) <= set(_resolved(ours, given[field]).get("enum", schema.get("enum", []))), (
+            field
+        )
     if wanted and not wanted_operation["requestBody"].get("required") and not must:
         assert operation["requestBody"]["required"] is False
 

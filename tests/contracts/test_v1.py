@@ -172,7 +172,7 @@ def test_the_body_of_every_error(code: Code) -> None:
         "errors": [],
         "retryable": code in RETRYABLE,
         "request_id": "req_1",
-        "doc": f"{PUBLIC_URL}/api/docs#errors-{code.value}",
+        "doc": f"{PUBLIC_URL}/api/docs/errors#{code.value}",
         "timestamp": "2026-11-22T06:17:33.120Z",
     }
     assert body["message"]

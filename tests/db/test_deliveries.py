@@ -159,3 +159,28 @@ async def test_two_pollers_that_notice_the_same_change_tell_it_once(books: Books
         8, lambda _: books.deliveries.connection_health(shop.id, shop.connection_id, Health.LOST, "kaspi_misconfigured")
     )
     assert sum(len(refs) for refs in told) == 1
+
+
+async def test_news_of_the_banks_health_that_nobody_delivered_is_told_again_when_a_poller_starts(
+    books: Books, shop: Shop
+) -> None:
+    failed = AttemptOutcome(delivered=False, status=500, error=None, latency_ms=1, excerpt="", dead=False, wait=30.0)
+    ours, theirs = sorted([await shop.endpoint(), await shop.endpoint()])
+    lost = (shop.id, shop.connection_id, Health.LOST, "kaspi_misconfigured")
+    told = await books.deliveries.connection_health(*lost)
+    assert [ref.endpoint_id for ref in told] == [ours, theirs]
+    assert await books.deliveries.connection_health(*lost) == []
+    assert await books.deliveries.connection_health(*lost, retell=True) == told
+    # What its workflow has in hand, or has tried, is no orphan.
+    assert await books.deliveries.connection_health(*lost, retell=True, telling=[told[0].id]) == told[1:]
+    await books.deliveries.attempted(shop.id, told[1].id, failed)
+    assert await books.deliveries.connection_health(*lost, retell=True) == told[:1]
+    assert len(await shop.events(shop.connection_id)) == 1
+
+
+async def test_the_health_of_a_link_out_of_use_is_nobodys_news(books: Books, shop: Shop) -> None:
+    await shop.endpoint()
+    await books.connection(shop.id)
+    lost = (shop.id, shop.connection_id, Health.LOST, "kaspi_misconfigured")
+    assert await books.deliveries.connection_health(*lost) == []
+    assert await shop.events(shop.connection_id) == []

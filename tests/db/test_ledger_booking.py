@@ -161,9 +161,18 @@ async def test_standing_tells_the_state_and_every_delivery_that_waits(shop: Shop
     expired = await shop.book(invoice.id, "expired", State.EXPIRED)
     paid = await shop.book(invoice.id, "paid", State.PAID)
     standing = await shop.books.ledger.standing(shop.id, invoice.id)
-    assert (standing.state, standing.created) == (State.PAID, False)
-    assert standing.deliveries == [*expired.deliveries, *paid.deliveries]
-    assert standing.bank_payment_id == invoice.bank_payment_id
+    assert standing.told
+    assert (standing.booked.state, standing.booked.created) == (State.PAID, False)
+    assert standing.booked.deliveries == [*expired.deliveries, *paid.deliveries]
+    assert standing.booked.bank_payment_id == invoice.bank_payment_id
+
+
+async def test_a_claim_without_an_outcome_stands_untold(shop: Shop) -> None:
+    order = await shop.opened()
+    first = await shop.books.ledger.standing(shop.id, order.invoice_id)
+    second = await shop.books.ledger.standing(shop.id, order.invoice_id)
+    assert (first.told, first.booked.state, first.booked.deliveries) == (False, State.PROCESSING, [])
+    assert 0 <= first.claim_age <= second.claim_age
 
 
 async def test_the_answer_to_a_key_is_kept_once_and_stays_byte_equal(books: Books, shop: Shop) -> None:

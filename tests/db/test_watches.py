@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from db.watches import Due, Looked
 from domain.invoice import Kind, State
 from tests.db.books import Books, Shop, issued
@@ -62,17 +64,18 @@ async def test_a_request_makes_a_payment_due_at_once_and_before_the_others(books
     invoices = [await shop.pending() for _ in range(3)]
     await make_due(books, shop)
     last = invoices[-1].id
-    assert await books.watches.request(shop.id, [last, "inv_none"]) == [last]
+    asked = await books.watches.request(shop.id, [last, "inv_none"])
+    assert list(asked) == [last]
     assert [one.invoice_id for one in await due(books, shop, limit=1)] == [last]
-    assert await books.watches.unanswered(shop.id, [one.id for one in invoices]) == [last]
+    assert await books.watches.unanswered(shop.id, asked) == [last]
 
 
 async def test_a_look_answers_the_request_it_saw(books: Books, shop: Shop) -> None:
     invoice = await shop.pending()
-    await books.watches.request(shop.id, [invoice.id])
+    asked = await books.watches.request(shop.id, [invoice.id])
     (one,) = await due(books, shop)
     await books.watches.looked(shop.id, [one.after(word="w", checks=1, next_check_at=None)])
-    assert await books.watches.unanswered(shop.id, [invoice.id]) == []
+    assert await books.watches.unanswered(shop.id, asked) == []
     assert await due(books, shop) == []
 
 
@@ -80,23 +83,10 @@ async def test_a_request_that_came_during_a_look_stays_due(books: Books, shop: S
     invoice = await shop.pending()
     await make_due(books, shop)
     (one,) = await due(books, shop)
-    await books.watches.request(shop.id, [invoice.id])
+    asked = await books.watches.request(shop.id, [invoice.id])
     await books.watches.looked(shop.id, [one.after(word="w", checks=1, next_check_at=datetime.now(UTC) + SOON)])
-    assert await books.watches.unanswered(shop.id, [invoice.id]) == [invoice.id]
+    assert await books.watches.unanswered(shop.id, asked) == [invoice.id]
     assert [again.last_word for again in await due(books, shop)] == ["w"]
-
-
-async def test_a_look_without_the_banks_answer_leaves_the_request_open(books: Books, shop: Shop) -> None:
-    invoice = await shop.pending()
-    await books.watches.request(shop.id, [invoice.id])
-    (one,) = await due(books, shop)
-    following = datetime.now(UTC) + SOON
-    await books.watches.looked(shop.id, [one.after(word=None, checks=0, next_check_at=following, answered=False)])
-    assert await books.watches.unanswered(shop.id, [invoice.id]) == [invoice.id]
-    assert await due(books, shop) == []  # it is tried again in its time, not at once
-    watch = await shop.watch(invoice.id)
-    assert watch is not None
-    assert watch["next_check_at"] == following
 
 
 async def test_many_looks_are_written_at_once_and_none_of_a_stranger(books: Books, shop: Shop) -> None:
@@ -117,6 +107,91 @@ async def test_many_looks_are_written_at_once_and_none_of_a_stranger(books: Book
     assert watch["last_word"] is None
 
 
+async def test_a_look_without_the_banks_answer_answers_no_request(books: Books, shop: Shop) -> None:
+    invoice = await shop.pending()
+    asked = await books.watches.request(shop.id, [invoice.id])
+    (one,) = await due(books, shop)
+    await books.watches.looked(shop.id, [one.after(word=None, checks=0, next_check_at=None, answered=False)])
+    assert await due(books, shop) == []
+    assert await books.watches.unanswered(shop.id, asked) == [invoice.id]
+
+
+async def test_a_request_is_answered_when_the_news_is_booked(books: Books, shop: Shop) -> None:
+    invoice = await shop.pending(Kind.QR)
+    asked = await books.watches.request(shop.id, [invoice.id])
+    (one,) = await due(books, shop)
+    await books.watches.looked(shop.id, [one.after(word="Wait", checks=1, next_check_at=None, news=True)])
+    assert await books.watches.unanswered(shop.id, asked) == [invoice.id]
+    # A second look at the same word does not make the first one's news booked.
+    asked = await books.watches.request(shop.id, [invoice.id])
+    (one,) = await due(books, shop)
+    await books.watches.looked(shop.id, [one.after(word="Wait", checks=2, next_check_at=None)])
+    assert await books.watches.unanswered(shop.id, asked) == [invoice.id]
+    await shop.book(invoice.id, "scanned", State.PROCESSING)
+    assert await books.watches.unanswered(shop.id, asked) == []
+
+
+async def test_a_request_about_a_payment_that_is_booked_as_paid_is_answered(books: Books, shop: Shop) -> None:
+    invoice = await shop.pending()
+    asked = await books.watches.request(shop.id, [invoice.id])
+    await shop.book(invoice.id, "paid", State.PAID)
+    assert await books.watches.unanswered(shop.id, asked) == []
+
+
+async def test_without_phone_polling_a_phone_bill_is_due_only_when_somebody_asks(books: Books, shop: Shop) -> None:
+    phone, qr = await shop.pending(Kind.PHONE), await shop.pending(Kind.QR)
+    closed = await shop.pending(Kind.PHONE)
+    await shop.book(closed.id, "expired", State.EXPIRED)
+    await make_due(books, shop)
+    found = await books.watches.due(shop.id, shop.connection_id, limit=10, phone_polling=False)
+    assert [one.invoice_id for one in found] == [qr.id]
+    await books.watches.request(shop.id, [phone.id])
+    found = await books.watches.due(shop.id, shop.connection_id, limit=10, phone_polling=False)
+    assert [one.invoice_id for one in found] == [phone.id, qr.id]
+    watch = await shop.watch(closed.id)
+    assert watch is not None
+    assert watch["next_check_at"] is None
+
+
+async def test_the_command_that_resumes_a_story_tells_the_bill_as_it_was_asked_for(books: Books, shop: Shop) -> None:
+    order = shop.order(Kind.PHONE, description="Coffee", external_order_id="o-1")
+    assert (await books.ledger.open_invoice(order)).claimed
+    invoice = await shop.invoice(order.invoice_id)
+    resumed = await books.watches.order(shop.id, order.invoice_id)
+    assert resumed == msgspec.structs.replace(
+        order,
+        issue_before=invoice.created_at,
+        answer_by=invoice.created_at,
+        fingerprint="",
+        operation="resumed",
+        late_watch=60.0,
+    )
+
+
+async def watched(books: Books) -> set[str]:
+    return {connection.id for connection in await books.registry.watched_connections()}
+
+
+async def test_a_link_out_of_use_is_watched_as_long_as_something_of_it_is_open(books: Books, shop: Shop) -> None:
+    old, invoice = shop.connection_id, await shop.pending(Kind.QR)
+    await books.connection(shop.id)
+    assert old in await watched(books)
+    assert await books.watches.needed(shop.id, old)
+    await shop.book(invoice.id, "expired", State.EXPIRED)
+    assert old in await watched(books)  # late money may still come
+    assert await books.watches.needed(shop.id, old)
+    await books.do("update bank_watches set next_check_at = null where invoice_id = :id", id=invoice.id)
+    assert old not in await watched(books)
+    assert not await books.watches.needed(shop.id, old)
+
+
+async def test_an_open_bill_without_a_watch_keeps_its_links_poller(books: Books, shop: Shop) -> None:
+    await shop.opened(Kind.QR)
+    await books.connection(shop.id)
+    assert shop.connection_id in await watched(books)
+    assert await books.watches.needed(shop.id, shop.connection_id)
+
+
 async def test_rejected_polling_postpones_its_kinds_and_brings_nothing_nearer(books: Books, shop: Shop) -> None:
     phone, qr, far = await shop.pending(Kind.PHONE), await shop.pending(Kind.QR), await shop.pending(Kind.PHONE)
     silent = await shop.pending(Kind.PHONE)
@@ -124,7 +199,7 @@ async def test_rejected_polling_postpones_its_kinds_and_brings_nothing_nearer(bo
     hour = now + timedelta(hours=1)
     await books.do("update bank_watches set next_check_at = :t where invoice_id = :id", t=hour, id=far.id)
     await books.do("update bank_watches set next_check_at = null where invoice_id = :id", id=silent.id)
-    await books.watches.request(shop.id, [phone.id])
+    asked = await books.watches.request(shop.id, [phone.id])
     await books.watches.postpone(shop.id, shop.connection_id, kinds=[Kind.PHONE], until=now + SOON)
     nexts = {}
     for invoice in (phone, qr, far, silent):
@@ -133,14 +208,14 @@ async def test_rejected_polling_postpones_its_kinds_and_brings_nothing_nearer(bo
         nexts[invoice.id] = watch["next_check_at"]
     assert (nexts[phone.id], nexts[far.id], nexts[silent.id]) == (now + SOON, hour, None)
     assert nexts[qr.id] < now + SOON
-    assert await books.watches.unanswered(shop.id, [phone.id]) == [phone.id]  # the bank has not answered it
+    assert await books.watches.unanswered(shop.id, asked) == [phone.id]  # the bank has not answered it
 
 
 async def test_a_paid_bill_is_watched_no_more(books: Books, shop: Shop) -> None:
     invoice = await shop.pending()
     await shop.book(invoice.id, "paid", State.PAID)
     assert await shop.watch(invoice.id) is None
-    assert await books.watches.request(shop.id, [invoice.id]) == []
+    assert await books.watches.request(shop.id, [invoice.id]) == {}
 
 
 async def test_an_unpaid_close_starts_the_late_watch_anew(books: Books, shop: Shop) -> None:

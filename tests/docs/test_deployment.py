@@ -261,4 +261,9 @@ async def test_a_worker_is_healthy_where_it_polls_and_only_there(stack: Stack) -
     async with asyncio.timeout(30):
         while await idle_queues(client, QUEUES, os.uname().nodename):  # noqa: ASYNC110 -- another process sends no event
             await asyncio.sleep(0.1)
-    assert await idle_queues(client, QUEUES, "another-container") == [QUEUES.workflows, QUEUES.kaspi, QUEUES.webhooks]
+    assert await idle_queues(client, QUEUES, "another-container") == [
+        QUEUES.workflows,
+        QUEUES.kaspi,
+        QUEUES.watch,
+        QUEUES.webhooks,
+    ]

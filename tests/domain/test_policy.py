@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.invoice import Kind
-from domain.policy import LATE_GAPS, delivery_delay, late_check, next_check, phone_gap, rejected_backoff
+from domain.policy import (
+    LATE_GAPS,
+    LATE_STEADY_GAP,
+    delivery_delay,
+    late_check,
+    next_check,
+    phone_gap,
+    rejected_backoff,
+)
 
 MADE = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 CHANCE = st.integers(0, 2**32).map(Random)
@@ -64,7 +72,7 @@ def test_phone_checks_are_jittered_by_a_tenth_and_no_more(age: float, chance: Ra
 
 def test_jitter_does_spread_the_checks() -> None:
     chance = Random(7)
-    gaps = {late_check(0, now=MADE, chance=chance) for _ in range(20)}
+    gaps = {late_check(0, now=MADE, chance=chance, late_watch=900) for _ in range(20)}
     assert len(gaps) == 20
 
 
@@ -85,18 +93,32 @@ def test_qr_and_link_follow_the_banks_own_interval(
     assert due == now + timedelta(seconds=interval)
 
 
-@given(CHANCE)
-def test_late_checks_go_on_for_about_a_quarter_of_an_hour_and_end(chance: Random) -> None:
-    now, ages = MADE, []
-    for checks in range(len(LATE_GAPS)):
-        due = late_check(checks, now=now, chance=chance)
-        assert due is not None
-        assert abs((due - now).total_seconds() - LATE_GAPS[checks]) <= 0.1 * LATE_GAPS[checks] + 1e-6
+def late_ages(late_watch: float, chance: Random) -> list[float]:
+    """Seconds after the close at which a bill is looked at again."""
+    now, ages = MADE, list[float]()
+    while (due := late_check(len(ages), now=now, chance=chance, late_watch=late_watch)) is not None:
         now = due
         ages.append((now - MADE).total_seconds())
-    assert late_check(len(LATE_GAPS), now=now, chance=chance) is None
-    assert late_check(len(LATE_GAPS) + 5, now=now, chance=chance) is None
-    assert 0.9 * 860 <= ages[-1] <= 1.1 * 860
+    return ages
+
+
+@given(st.floats(0, 2 * DAY), CHANCE)
+def test_late_checks_are_dense_at_first_and_end_with_the_late_watch(late_watch: float, chance: Random) -> None:
+    plan, age = [], 0.0
+    for gap in (*LATE_GAPS, *[LATE_STEADY_GAP] * 100):
+        age += gap
+        if age <= late_watch:
+            plan.append(age)
+    ages = late_ages(late_watch, chance)
+    assert len(ages) == len(plan)
+    for wanted, got in zip(plan, ages, strict=True):
+        assert 0.9 * wanted - 1e-3 <= got <= 1.1 * wanted + 1e-3
+
+
+def test_the_usual_late_watch_looks_after_twenty_seconds_and_three_times_more() -> None:
+    ages = late_ages(900, Random(1))
+    assert all(abs(age - plan) <= 0.1 * plan for age, plan in zip(ages, (20, 80, 260, 860), strict=True))
+    assert late_check(50, now=MADE, chance=Random(1), late_watch=900) is None
 
 
 @given(st.integers(0, 10_000), CHANCE)

@@ -71,7 +71,17 @@ async def test_an_amount_is_taken_exactly(shop: Shop, amount: str, shown: str) -
 
 @pytest.mark.parametrize(
     "phone",
-    ["", "77011234567x", "+7 495 123 45 67", "770112345678", "7701123456", "+998901234567", "7" * 33, "７７０１１２３４５６７", "7\u0000701"],
+    [
+        "",
+        "77011234567x",
+        "+7 495 123 45 67",
+        "770112345678",
+        "7701123456",
+        "+998901234567",
+        "7" * 33,
+        "７７０１１２３４５６７",
+        "7\u0000701",
+    ],
 )
 async def test_a_phone_that_cannot_get_a_bill_is_refused_and_not_repeated(shop: Shop, phone: str) -> None:
     answer = await shop.live.post("/api/v1/invoices", json={"amount": 5, "phone_number": phone})
@@ -127,7 +137,9 @@ async def test_a_body_that_is_not_json_is_refused(shop: Shop, content_type: str)
     assert_error(answer, Code(answer.json()["error"]))
 
 
-@pytest.mark.parametrize("path", ["/api/v1/nothing", "/", "/api", "/api/v1/invoices/inv_x/refund", "/api/v1/%00", "/%ff"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/nothing", "/", "/api", "/api/v1/invoices/inv_x/refund", "/api/v1/%00", "/%ff"]
+)
 async def test_a_path_that_is_none_is_not_found(shop: Shop, path: str) -> None:
     assert_error(await shop.live.get(path), Code.NOT_FOUND)
 
@@ -156,7 +168,8 @@ async def test_a_callers_request_id_comes_back_when_it_is_sane(shop: Shop) -> No
 
 
 @pytest.mark.parametrize(
-    "path", ["/health/live", "/health/ready", "/api/docs", "/api/docs/openapi.json", "/assets/docs/swagger-ui.css", "/pay/x"]
+    "path",
+    ["/health/live", "/health/ready", "/api/docs", "/api/docs/openapi.json", "/assets/docs/swagger-ui.css", "/pay/x"],
 )
 async def test_what_needs_no_key_has_a_request_id_too(stack: Stack, path: str) -> None:
     async with httpx.AsyncClient(base_url=stack.system.api_url, trust_env=False) as nobody:

@@ -54,9 +54,7 @@ async def test_the_same_key_with_another_body_is_refused(shop: Shop, change: dic
 async def test_of_two_bodies_racing_for_one_key_one_is_made_and_one_refused(shop: Shop) -> None:
     headers, phones = {"Idempotency-Key": fresh_key()}, [fresh_phone(), fresh_phone()]
     bodies = [{"amount": 3, "phone_number": phones[n % 2]} for n in range(10)]
-    answers = await asyncio.gather(
-        *(shop.live.post("/api/v1/invoices", json=body, headers=headers) for body in bodies)
-    )
+    answers = await asyncio.gather(*(shop.live.post("/api/v1/invoices", json=body, headers=headers) for body in bodies))
     assert sorted(one.status_code for one in answers) == [201] * 5 + [422] * 5
     assert len({one.content for one in answers if one.status_code == 201}) == 1
     assert sorted([len(await shop.purchases(phone=phone)) for phone in phones]) == [0, 1]
@@ -82,8 +80,8 @@ async def test_without_a_key_each_request_is_a_bill(shop: Shop) -> None:
     assert len(await shop.purchases(phone=str(body["phone_number"]))) == 2
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "ключ".encode(), b"a\tb"])
-async def test_what_cannot_be_a_key_is_refused(shop: Shop, key: str | bytes) -> None:
+@pytest.mark.parametrize("key", [b"", b"x" * 256, "ключ".encode(), b"a\tb"])
+async def test_what_cannot_be_a_key_is_refused(shop: Shop, key: bytes) -> None:
     body = {"amount": 3, "phone_number": fresh_phone()}
-    answer = await shop.live.post("/api/v1/invoices", json=body, headers={"Idempotency-Key": key})
+    answer = await shop.live.post("/api/v1/invoices", json=body, headers={b"Idempotency-Key": key})
     assert [one["field"] for one in assert_error(answer, Code.INVALID_REQUEST)["errors"]] == ["Idempotency-Key"]

@@ -72,7 +72,9 @@ async def _ids(listed: Listed, **params: str | int) -> list[int]:
         ({"status": "", "search": " "}, [0, 1, 2, 3, 4]),
     ],
 )
-async def test_filters_find_what_they_name(stack: Stack, listed: Listed, params: dict[str, str], places: object) -> None:
+async def test_filters_find_what_they_name(
+    stack: Stack, listed: Listed, params: dict[str, str], places: object
+) -> None:
     found = await _ids(listed, **params)
     if places is None:  # a bare number is the bill's own number (or part of a phone)
         assert 3 in found

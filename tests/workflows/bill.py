@@ -89,6 +89,11 @@ class Bill:
         attributes = (await self.handle.describe()).typed_search_attributes
         return attributes.get(STATE), attributes.get(ATTENTION)
 
+    async def until_shown(self, state: str, attention: str | None) -> None:
+        async with asyncio.timeout(WAIT):
+            while await self.shown() != (state, attention):  # noqa: ASYNC110 — another process sends no event
+                await asyncio.sleep(0.05)
+
     async def until_event(self, kind: "EventType.ValueType", times: int = 1) -> None:
         """Returns when the history has that many events of the kind."""
         await until_event(self.handle, kind, times)

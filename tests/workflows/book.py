@@ -1,5 +1,6 @@
 """What the ledger promises to workflows, in memory: the transitions of domain.invoice, each cause booked once."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.invoice import (
@@ -45,11 +46,11 @@ class Book:
     def book(self, change: Change) -> Booked:
         """As `Ledger.book`: a repeated or impossible change changes nothing and says what stands."""
         if change.cause in self._due or not self._apply(change):
-            return self._standing(self._due.get(change.cause, []), created=False)
+            return self.standing(self._due.get(change.cause, []), created=False)
         self.entries.append(Entry(change.cause, self.state, self.attention, self.reason))
         due = self._announce() if change.announce else []
         self._due[change.cause] = due
-        return self._standing(due, created=True)
+        return self.standing(due, created=True)
 
     def _apply(self, change: Change) -> bool:
         if change.requires is not None and self.attention is not change.requires:
@@ -74,12 +75,12 @@ class Book:
         number = len(self.entries)
         return [DeliveryRef(id=f"whd_{name}_{number}_{to}", endpoint_id=to) for to in self.endpoints]
 
-    def _standing(self, due: list[DeliveryRef], *, created: bool) -> Booked:
+    def standing(self, due: Sequence[DeliveryRef] = (), *, created: bool = False) -> Booked:
         return Booked(
             state=self.state,
             attention=self.attention,
             deadline=self.deadline,
             bank_payment_id=self.payment_id,
-            deliveries=due,
+            deliveries=list(due),
             created=created,
         )

@@ -13,7 +13,7 @@ from activities import failures
 from activities.adopting import AdoptPayment
 from activities.delivering import TestEndpoint
 from activities.issuing import IssueOutcome
-from activities.watching import WatchEnded
+from activities.watching import WatchConnection, WatchEnded
 from domain.bank import BankFact, Verdict
 from domain.event import Attempted, DeliveryState
 from domain.invoice import Attention, Booked, Change, DeliveryRef, Issued, Kind, OpenInvoice, Reason, State
@@ -82,6 +82,7 @@ class Scene:
         self.cancels: deque[Verdict | ApplicationError] = deque()
         self.adoptions: deque[ApplicationError] = deque()
         self.posts: dict[str, deque[Attempted | ApplicationError]] = defaultdict(deque)
+        self.tellings: list[list[str]] = []
         self.watches: deque[WatchEnded] = deque()
         self.bank_open = asyncio.Event()
         self.bank_open.set()
@@ -118,6 +119,8 @@ class Scene:
     async def issue(self, order: OpenInvoice) -> IssueOutcome:
         self.windows.append(order.issue_before)
         await self.heard("issue")
+        if self.book.entries:
+            return IssueOutcome(booked=self.book.standing())
         await self.bank_open.wait()
         answer = self.issue_answers.popleft() if self.issue_answers else "issued"
         if isinstance(answer, ApplicationError):
@@ -168,8 +171,9 @@ class Scene:
         await self.heard("test event")
         return [DeliveryRef(id=f"whd_{self._name}_1_{order.endpoint_id}", endpoint_id=order.endpoint_id)]
 
-    async def watch(self) -> WatchEnded:
+    async def watch(self, order: WatchConnection) -> WatchEnded:
         """One ending of the poller; with none left it polls until it is told to stop."""
+        self.tellings.append(order.telling)
         await self.heard("watch")
         while not self.watches:
             activity.heartbeat()

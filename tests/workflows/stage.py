@@ -41,6 +41,8 @@ _DYNAMIC_CONFIG = (
     "history.transferProcessorMaxPollRPS=500",
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
+    # So that a delivery which goes on for months can be had in seconds.
+    "limit.historyCount.suggestContinueAsNew=60",
     # News reaches a workflow between the heartbeats of its local activity, at 80 % of this (10 s by default).
     'history.defaultWorkflowTaskTimeout="2s"',
 )
@@ -97,7 +99,7 @@ class Stage:
 
     @activity.defn(name="kaspi.watch")
     async def watch(self, order: WatchConnection) -> WatchEnded:
-        return await self._scenes[order.connection_id.removeprefix("con_")].watch()
+        return await self._scenes[order.connection_id.removeprefix("con_")].watch(order)
 
 
 @asynccontextmanager
@@ -127,7 +129,12 @@ async def open_stage() -> AsyncIterator[Stage]:
             Worker(
                 stage.client,
                 task_queue=QUEUES.kaspi,
-                activities=[stage.read_status, stage.cancel_remote, stage.adopt, stage.watch],
+                activities=[stage.read_status, stage.cancel_remote, stage.adopt],
+            ),
+            Worker(
+                stage.client,
+                task_queue=QUEUES.watch,
+                activities=[stage.watch],
                 # A poller hears of its end with a heartbeat, and those are not sent at once.
                 max_heartbeat_throttle_interval=timedelta(milliseconds=100),
             ),

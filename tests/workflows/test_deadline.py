@@ -11,7 +11,7 @@ from domain.invoice import Attention, Kind, Reason, State
 from tests.workflows.bill import NewBill
 from tests.workflows.book import Entry
 from tests.workflows.scene import AMOUNT, LATE_WATCH, away, fact, final
-from workflows.invoice import LOOK_AGAIN
+from workflows.invoice import LOOK_AGAIN, LOOK_AGAIN_AT_MOST
 
 ISSUED = Entry("issued", State.PENDING)
 
@@ -101,16 +101,56 @@ async def test_a_payment_the_bank_denies_is_attention_and_another_look(new_bill:
     assert await bill.result() is State.EXPIRED
 
 
-async def test_looking_again_ends_but_the_bill_stays_open_for_news(new_bill: NewBill) -> None:
-    bill = new_bill()
-    bill.scene.looks += [fact(Verdict.UNKNOWN)] * (LOOKS_AFTER_DEADLINE + 5)
+async def test_an_open_bill_is_looked_at_for_ever_and_less_and_less_often(new_bill: NewBill) -> None:
+    bill = new_bill(Kind.QR)
+    bill.scene.looks += [fact(Verdict.UNKNOWN)] * 100
     await bill.issue()
     await bill.pass_deadline()
-    await bill.skip(LOOK_AGAIN * (LOOKS_AFTER_DEADLINE + 4))
-    assert bill.scene.asked.count("look") == LOOKS_AFTER_DEADLINE
+    await bill.skip(timedelta(hours=5))
+    first = bill.scene.asked.count("look")
+    await bill.skip(timedelta(hours=5))
+    second = bill.scene.asked.count("look") - first
+    assert first > second > 0
     assert bill.state is State.PENDING
-    await bill.bank_says(Verdict.PAID)
+    bill.scene.looks.clear()
+    bill.scene.looks.append(fact(Verdict.PAID))
+    await bill.skip(LOOK_AGAIN_AT_MOST)
     assert await bill.result() is State.PAID
+
+
+async def test_an_overdue_phone_bill_is_withdrawn_so_that_nobody_pays_it_later(new_bill: NewBill) -> None:
+    bill = new_bill()
+    await bill.issue()
+    await bill.pass_deadline()
+    await bill.scene.until_booked("expired")
+    assert bill.scene.asked == ["issue", "look", "cancel", "book expired"]
+    assert bill.entries[-1] == Entry("expired", State.EXPIRED, None, Reason.EXPIRED)
+    await bill.skip(LATE_WATCH + timedelta(seconds=5))
+    assert await bill.result() is State.EXPIRED
+
+
+async def test_an_overdue_phone_bill_that_is_paid_meanwhile_is_paid(new_bill: NewBill) -> None:
+    bill = new_bill()
+    bill.scene.looks += [fact(Verdict.WAITING), fact(Verdict.PAID)]
+    bill.scene.cancels.append(final(failures.BANK_REFUSED))
+    await bill.issue()
+    await bill.pass_deadline()
+    assert await bill.result() is State.PAID
+    assert bill.entries == [ISSUED, Entry("paid", State.PAID)]
+
+
+async def test_an_overdue_phone_bill_that_cannot_be_withdrawn_stays_open_for_its_day(new_bill: NewBill) -> None:
+    bill = new_bill()
+    bill.scene.cancels.extend([final(failures.BANK_UNKNOWN)] * 50)
+    bill.scene.looks += [fact(Verdict.WAITING), final(failures.BANK_NOT_FOUND)] * 50
+    await bill.issue()
+    await bill.pass_deadline()
+    await bill.scene.until_asked("cancel")
+    await bill.skip(timedelta(hours=20))
+    assert bill.state is State.PENDING
+    await bill.skip(timedelta(hours=12))
+    assert await bill.result() is State.EXPIRED
+    assert bill.entries == [ISSUED, Entry("expired", State.EXPIRED, None, Reason.EXPIRED)]
 
 
 async def test_nothing_expires_while_the_bank_does_not_answer(new_bill: NewBill) -> None:

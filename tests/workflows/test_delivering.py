@@ -70,6 +70,17 @@ async def test_a_delivery_that_is_dead_at_once_needs_no_workflow_of_its_own(new_
     await assert_no_workflow(bill.delivery(2, "a"))
 
 
+async def test_a_delivery_that_is_tried_for_long_goes_on_as_a_new_run(new_bill: NewBill) -> None:
+    bill = new_bill(endpoints=("a",))
+    bill.scene.posts["a"].extend([pending(0.01)] * 8)
+    await paid(bill)
+    tail = bill.delivery(2, "a")
+    first = (await tail.describe()).run_id
+    assert await tail.result() is DeliveryState.DELIVERED
+    assert (await tail.describe()).run_id != first
+    assert bill.scene.asked.count(f"post {bill.delivery_id(2, 'a')}") == 9
+
+
 async def test_an_operator_shortens_the_wait(new_bill: NewBill) -> None:
     bill = new_bill(endpoints=("a",))
     bill.scene.posts["a"].extend([pending(86_400), pending(86_400), DELIVERED])

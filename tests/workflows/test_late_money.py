@@ -8,7 +8,8 @@ from domain.bank import Verdict
 from domain.invoice import Attention, Kind, Reason, State
 from tests.workflows.bill import NewBill
 from tests.workflows.book import Entry
-from tests.workflows.scene import LATE_WATCH, fact
+from tests.workflows.scene import AMOUNT, LATE_WATCH, fact
+from workflows.invoice_messages import Resolution
 
 PAID_LATE = Entry("paid", State.PAID, Attention.PAID_LATE, Reason.PAID_LATE)
 
@@ -59,3 +60,16 @@ async def test_money_told_while_the_last_webhook_goes_out_is_not_lost(new_bill: 
     bill.scene.receivers_open.set()
     assert await bill.result() is State.PAID
     assert bill.entries[-1] == PAID_LATE
+
+
+async def test_late_money_of_another_amount_waits_for_an_operator(new_bill: NewBill) -> None:
+    bill = new_bill(Kind.QR)
+    await bill.issue()
+    await bill.pass_deadline()
+    await bill.scene.until_booked("expired")
+    await bill.bank_says(Verdict.PAID, amount=AMOUNT + 5)
+    await bill.scene.until_booked("amount_mismatch")
+    await bill.skip(LATE_WATCH * 3)
+    await bill.resolve(Resolution.ACCEPT_PAID)
+    assert await bill.result() is State.PAID
+    assert bill.entries[-1] == Entry("accepted_paid", State.PAID, Attention.PAID_LATE, Reason.PAID_LATE)

@@ -33,7 +33,7 @@ async def test_scanned_then_paid_goes_through_processing(new_bill: NewBill) -> N
 async def test_words_that_mean_nothing_new_are_not_booked(new_bill: NewBill) -> None:
     bill = new_bill(Kind.QR)
     await bill.issue()
-    for verdict in (Verdict.WAITING, Verdict.UNKNOWN, Verdict.SCANNED, Verdict.SCANNED, Verdict.PAID, Verdict.PAID):
+    for verdict in (Verdict.WAITING, Verdict.SCANNED, Verdict.SCANNED, Verdict.WAITING, Verdict.PAID, Verdict.PAID):
         await bill.bank_says(verdict)
     assert await bill.result() is State.PAID
     assert bill.scene.causes == ["issued", "processing", "paid"]
@@ -79,3 +79,15 @@ async def test_another_amount_is_not_booked_as_paid_until_an_operator_accepts_it
     ]
     # An operator who searches for attention finds open cases only.
     assert await bill.shown() == ("paid", None)
+
+
+async def test_a_word_we_do_not_know_is_attention_and_no_end(new_bill: NewBill) -> None:
+    bill = new_bill(Kind.QR, endpoints=("a",))
+    await bill.issue()
+    await bill.bank_says(Verdict.UNKNOWN, word="Zzz")
+    await bill.bank_says(Verdict.UNKNOWN, word="Zzz2")
+    await bill.scene.until_asked(f"post {bill.delivery_id(2, 'a')}")
+    assert bill.entries == [ISSUED, Entry("unknown_word", State.PENDING, Attention.UNKNOWN_WORD)]
+    await bill.bank_says(Verdict.PAID)
+    assert await bill.result() is State.PAID
+    assert bill.entries[-1] == Entry("paid", State.PAID)

@@ -58,7 +58,7 @@ async def test_an_adopted_payment_has_a_deadline_and_a_last_look(new_bill: NewBi
     await bill.resolve(Resolution.BANK_PAYMENT, FOUND)
     await bill.pass_deadline()
     await bill.scene.until_booked("expired")
-    assert bill.scene.asked[-2:] == ["look", "book expired"]
+    assert bill.scene.asked[-3:] == ["look", "cancel", "book expired"]
     await bill.bank_says(Verdict.PAID)
     assert await bill.result() is State.PAID
 

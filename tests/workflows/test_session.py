@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 from temporalio.api.enums.v1 import EventType
 
+from activities.watching import WatchEnded
 from domain.event import DeliveryState
 from domain.invoice import Kind
 from domain.merchant import Health
-from tests.workflows.bill import WAIT, NewBill
+from tests.workflows.bill import WAIT, NewBill, until_event
 from tests.workflows.scene import Scene, pending
 from tests.workflows.stage import Stage
 from workflows.kaspi_session import RUNS_PER_HISTORY
@@ -58,34 +59,53 @@ async def test_news_of_the_banks_health_is_delivered_and_polling_goes_on(stage: 
     handle = await watched(stage, scene)
     await scene.until_asked("watch", 2)
     name = scene.order.merchant_id.removeprefix("mer_")
-    assert {f"post whd_{name}_1_{to}" for to in ("a", "b")} <= set(scene.asked)
+    for endpoint in ("a", "b"):
+        await scene.until_asked(f"post whd_{name}_1_{endpoint}")
+    await until_event(handle, EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
     tail = stage.client.get_workflow_handle(f"delivery-whd_{name}_1_b", result_type=DeliveryState)
     assert await tail.result() is DeliveryState.DELIVERED
     await stopped(handle)
 
 
-async def test_a_long_watch_goes_on_as_a_new_run(stage: Stage, scene: Scene) -> None:
-    scene.watches.extend([scene.health_news(Health.UNKNOWN)] * RUNS_PER_HISTORY)
-    handle = await watched(stage, scene)
-    first_run = (await handle.describe()).run_id
-    await scene.until_asked("watch", RUNS_PER_HISTORY + 1)
-    described = await handle.describe()
-    assert described.run_id != first_run
-    first = stage.client.get_workflow_handle(handle.id, run_id=first_run)
-    last = (await first.fetch_history()).events[-1]
-    assert last.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
-    await stopped(handle)
-    assert scene.asked.count("watch") == RUNS_PER_HISTORY + 1
-
-
-async def test_a_stop_during_the_last_delivery_of_a_run_is_not_lost(stage: Stage, scene: Scene) -> None:
-    scene.watches.extend([scene.health_news(Health.UNKNOWN)] * (RUNS_PER_HISTORY - 1))
-    scene.watches.append(scene.health_news(Health.LOST, "a"))
+async def test_polling_goes_on_while_a_slow_receiver_is_told(stage: Stage, scene: Scene) -> None:
     scene.receivers_open.clear()
+    news = scene.health_news(Health.LOST, "a")
+    scene.watches.extend([news, news])  # the same delivery again: it is in hand already
     handle = await watched(stage, scene)
-    await scene.until_asked(f"post whd_{scene.order.merchant_id.removeprefix('mer_')}_2_a")
+    await scene.until_asked("watch", 3)
+    assert scene.tellings == [[], [news.deliveries[0].id], [news.deliveries[0].id]]
     await handle.signal("stop")
+    await until_event(handle, EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED)
     scene.receivers_open.set()
     async with asyncio.timeout(WAIT):
         await handle.result()
-    assert scene.asked.count("watch") == RUNS_PER_HISTORY
+    assert scene.asked.count(f"post {news.deliveries[0].id}") == 1
+
+
+async def test_a_long_watch_goes_on_as_a_new_run_after_its_deliveries(stage: Stage, scene: Scene) -> None:
+    scene.receivers_open.clear()
+    news = scene.health_news(Health.LOST, "a")
+    scene.watches.append(news)
+    scene.watches.extend([scene.health_news(Health.UNKNOWN)] * RUNS_PER_HISTORY)
+    handle = await watched(stage, scene)
+    run = (await handle.describe()).run_id
+    await scene.until_asked("watch", RUNS_PER_HISTORY + 2)
+    assert (await handle.describe()).run_id == run
+    await scene.until_asked(f"post {news.deliveries[0].id}")
+    scene.receivers_open.set()
+    await until_event(handle, EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, times=RUNS_PER_HISTORY + 2)
+    scene.watches.append(scene.health_news(Health.UNKNOWN))
+    await scene.until_asked("watch", RUNS_PER_HISTORY + 3)
+    assert (await handle.describe()).run_id != run
+    first = stage.client.get_workflow_handle(handle.id, run_id=run)
+    last = (await first.fetch_history()).events[-1]
+    assert last.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
+    await stopped(handle)
+
+
+async def test_a_watch_that_nobody_needs_ends_by_itself(stage: Stage, scene: Scene) -> None:
+    scene.watches.append(WatchEnded(finished=True))
+    handle = await watched(stage, scene)
+    async with asyncio.timeout(WAIT):
+        await handle.result()
+    assert scene.asked == ["watch"]
