@@ -262,6 +262,9 @@ class _Round:
         news: bool = False,
     ) -> "Looked":
         following = self._following(due, checks)
+        pause = self._mood.paused_until(due.kind)
+        if pause is not None and following is not None:
+            following = max(following, pause)
         if retry_soon and following is not None:
             following = max(following, datetime.now(UTC) + RETRY_AFTER_FAILURE)
         return due.after(word=word, checks=checks, next_check_at=following, answered=answered, news=news)

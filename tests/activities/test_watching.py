@@ -440,10 +440,11 @@ async def test_without_phone_polling_a_phone_bill_is_never_looked_at_unasked(tow
     payment, closed = await town.issued(shop), await town.issued(shop)
     await shop.book(closed.invoice_id, "expired", State.EXPIRED)
     await town.books.do("update bank_watches set next_check_at = now() where merchant_id = :m", m=shop.id)
-    calls = await town.received("payment/status")
+    calls, before = await town.received("payment/status"), await last_good(shop)
     async with polling(town, shop, phone_polling=False) as poller:
         for bill in (payment, closed):
             await poller.until(unscheduled(shop, bill.invoice_id))
+        await poller.until(noted(shop, before))
     assert await town.received("payment/status") == calls
 
 

@@ -1,5 +1,6 @@
 """What the bank may say to a creation, or fail to say: a refusal is a failure, silence is not."""
 
+import asyncio
 import os
 import sys
 from asyncio import create_subprocess_exec
@@ -119,26 +120,25 @@ async def test_an_operator_declares_a_bill_absent_that_never_reached_the_bank(
     assert await shop.purchases(phone=invoice["phone_number"]) == []
 
 
-async def test_a_slow_bank_is_answered_with_processing_and_an_event_tells_the_rest(
+async def test_a_slow_bank_is_processing_and_one_that_does_not_answer_is_not_called_checked(
     shop: Shop, bank: EmulatorAdmin, inbox: Inbox
 ) -> None:
-    await bank.fault("remote/create", "delay", delay_ms=5000)
-    invoice = await shop.bill()
-    assert (invoice["state"], invoice["attention"], invoice["payment_url"]) == ("processing", None, None)
-    (told,) = await inbox.wait(invoice["id"])
-    assert (told.object["state"], told.body["data"]["previous_state"]) == ("pending", "processing")
-    assert told.object == await shop.read(invoice["id"])
-    assert len(await shop.purchases(phone=invoice["phone_number"])) == 1
-
-
-async def test_what_the_bank_did_not_answer_is_not_called_checked(shop: Shop, bank: EmulatorAdmin) -> None:
+    """Two things that take seconds, at one time."""
     unseen = await shop.bill()
     await bank.fault("payment/status", "error_5xx_before", times=None)
+    await bank.fault("remote/create", "delay", delay_ms=4700)
     await shop.pay(unseen)
-    checked = await shop.check(unseen["id"])
+    made, checked = await asyncio.gather(shop.bill(), shop.check(unseen["id"]))
+
+    assert (made["state"], made["attention"], made["payment_url"]) == ("processing", None, None)
+    (told,) = await inbox.wait(made["id"])
+    assert (told.object["state"], told.body["data"]["previous_state"]) == ("pending", "processing")
+    assert told.object == await shop.read(made["id"])
+    assert len(await shop.purchases(phone=made["phone_number"])) == 1
+
     assert [(one["checked"], one["invoice"]["state"]) for one in checked["items"]] == [(False, "pending")]
     await bank.clear_faults()
-    assert (await shop.until_state(unseen["id"], "paid"))["id"] == unseen["id"]
+    await shop.until_state(unseen["id"], "paid")
 
 
 @pytest.mark.parametrize("fault", ["empty", "html", "malformed", "error_5xx_after", "throttle_429"])

@@ -37,7 +37,8 @@ async def test_words_that_mean_nothing_new_are_not_booked(new_bill: NewBill) -> 
         await bill.bank_says(verdict)
     assert await bill.result() is State.PAID
     assert bill.scene.causes == ["issued", "processing", "paid"]
-    assert bill.scene.asked == ["issue", "book processing", "book paid"]
+    # A set: news that comes while a story ends makes the engine run its last local activity again.
+    assert set(bill.scene.asked) == {"issue", "book processing", "book paid"}
 
 
 @pytest.mark.parametrize(
