@@ -64,6 +64,7 @@ begin
     end if;
     if (old.id, old.merchant_id, old.number, old.kind, old.is_sandbox, old.amount, old.created_at)
         is distinct from (new.id, new.merchant_id, new.number, new.kind, new.is_sandbox, new.amount, new.created_at)
+        or old.connection_id is distinct from new.connection_id
         or (old.bank_payment_id is not null and old.bank_payment_id is distinct from new.bank_payment_id)
         or (old.paid_at is not null and old.paid_at is distinct from new.paid_at)
         or new.sequence < old.sequence or new.refunded < old.refunded

@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+from dev.dev_secrets import load_or_make
 from dev.ports import free_port
 from dev.postgres import Database
-from dev.dev_secrets import load_or_make
 from tests.db.books import BIN, Books
 from tests.support.emulator import EmulatorServer
 

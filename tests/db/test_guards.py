@@ -56,6 +56,8 @@ async def test_plain_sql_can_make_the_legal_changes_and_no_other(books: Books, s
     "change",
     [
         "amount = amount + 1",
+        "connection_id = null, is_sandbox = true",
+        "connection_id = 'con_other'",
         "number = number + 1000",
         "kind = 'qr', phone = null",
         "is_sandbox = true",
