@@ -76,8 +76,10 @@ class Issuing:
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _issue(self, order: OpenInvoice) -> IssueOutcome:
-        if self._crowds[order.connection_id] >= self._limits.per_connection:
-            # One ill bank must not fill the worker and stop everybody else's stories.
+        crowded = self._crowds[order.connection_id] >= self._limits.per_connection
+        if crowded and not await self._ledger.knows(order.merchant_id, order.invoice_id):
+            # One ill bank must not fill the worker and stop everybody else's stories. A bill that somebody has
+            # claimed goes on all the same: it may exist, and "nothing was issued" would be untrue.
             raise failure(RuntimeError("too many creates wait for this bank"), WINDOW_MISSED, retryable=False)
         self._crowds[order.connection_id] += 1
         try:

@@ -166,6 +166,11 @@ class Ledger:
             due = [] if silent else await self._announce(connection, before, after, change)
         return _booked(after, deadline, due, created=True)
 
+    async def knows(self, merchant_id: str, invoice_id: str) -> bool:
+        """True when the bill was claimed by anybody, ever."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            return (await connection.execute(_BY_ID, {"id": invoice_id})).one_or_none() is not None
+
     async def standing(self, merchant_id: str, invoice_id: str) -> Standing:
         """What stands now, with every delivery that still waits for its first success."""
         async with as_merchant(self._engine, merchant_id) as connection:

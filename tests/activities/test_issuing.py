@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.booking import Booking
 from activities.failures import WINDOW_MISSED
-from activities.issuing import Issuing
+from activities.issuing import IssueLimits, Issuing
 from db.engine import create_engine
 from db.errors import DatabaseUnavailable
 from db.ledger import Ledger
@@ -324,3 +324,15 @@ async def test_a_worker_that_stops_books_the_answer_that_is_on_its_way(town: Tow
     invoice = await shop.invoice(order.invoice_id)
     (bill,) = await town.bills(order)
     assert (invoice.state, invoice.bank_payment_id) == (State.PENDING, bill["id"])
+
+
+async def test_a_crowd_at_one_bank_is_told_nothing_was_issued_unless_somebody_claimed(town: Town, shop: Shop) -> None:
+    crowded = Issuing(town.books.ledger, town.banks, IssueLimits(longest_call=0.3, per_connection=0))
+    order = shop.order()
+    with pytest.raises(ApplicationError) as told:
+        await ActivityEnvironment().run(crowded.issue, order)
+    assert told.value.type == WINDOW_MISSED
+    await town.books.ledger.open_invoice(order)  # another run claims, and dies
+    outcome = await ActivityEnvironment().run(crowded.issue, order)
+    assert outcome.booked is not None
+    assert outcome.booked.attention is Attention.OUTCOME_UNKNOWN
