@@ -26,22 +26,6 @@ async def _bank_holds_the_call(bank: EmulatorAdmin) -> None:
     await until(hit, "the call to reach the bank")
 
 
-async def _repeated_until_made(shop: Shop, body: dict[str, object], key: str) -> httpx.Response:
-    """What a merchant does after an error that says "repeat with the same key"."""
-
-    async def ask() -> httpx.Response | None:
-        try:
-            answer = await shop.live.post(PATH, json=body, headers={"Idempotency-Key": key})
-        except httpx.TransportError:
-            return None
-        assert answer.status_code in {201, 503}, answer.text
-        return answer if answer.status_code == 201 else None
-
-    made = await until(ask, "the bill")
-    assert made is not None
-    return made
-
-
 async def _bought(shop: Shop, phone: str) -> list[int]:
     return [one["id"] for one in await shop.purchases(phone=phone)]
 
@@ -61,6 +45,7 @@ async def orphan(listening: Listening) -> Orphan:
     """Made once: it takes the longest time a bank's answer may take until the worker gives it up as unknown."""
     shop = listening.shop
     await shop.stack.heal()
+    await shop.stack.emulator.clear_faults()
     waiting, code = await shop.bill(), await shop.qr()
     phone, key = fresh_phone(), fresh_key()
     body: dict[str, object] = {"amount": 64, "phone_number": phone}
@@ -99,7 +84,7 @@ async def test_an_answer_that_cannot_be_booked_waits_for_the_database(shop: Shop
     await shop.stack.start_part("postgres")
     first = await asked
     assert first.status_code in {201, 503}, first.text
-    made = await _repeated_until_made(shop, body, key)
+    made = await shop.repeat_until_made(body, key)
 
     async def booked() -> bool:
         standing = await shop.read(made.json()["id"])
@@ -122,7 +107,7 @@ async def test_an_api_killed_during_a_creation_is_asked_again_and_makes_one_bill
     with pytest.raises(httpx.TransportError):
         await asked
     await shop.stack.start_part("api")
-    made = await _repeated_until_made(shop, body, key)
+    made = await shop.repeat_until_made(body, key)
     assert made.json()["state"] == "pending"
     assert await _bought(shop, phone) == [int(made.json()["kaspi_invoice_id"])]
 
@@ -137,7 +122,7 @@ async def test_temporal_killed_during_a_creation_makes_one_bill(shop: Shop, bank
     first = await asked
     assert first.status_code == 201, first.text  # it is in the books already
     (purchase,) = await until(lambda: _bought(shop, phone), "the bank to do it")
-    made = await _repeated_until_made(shop, body, key)
+    made = await shop.repeat_until_made(body, key)
     assert made.json()["id"] == first.json()["id"]
     standing = await shop.read(made.json()["id"])
     assert standing["kaspi_invoice_id"] in {str(purchase), None}

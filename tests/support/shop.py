@@ -78,6 +78,21 @@ class Shop:
     async def simulate(self, invoice_id: str, status: str) -> httpx.Response:
         return await self.test.post(f"/api/v1/sandbox/invoices/{invoice_id}/simulate", json={"status": status})
 
+    async def repeat_until_made(self, body: dict[str, object], key: str) -> httpx.Response:
+        """What a merchant does after an error that says "repeat with the same key"."""
+
+        async def ask() -> httpx.Response | None:
+            try:
+                answer = await self.live.post("/api/v1/invoices", json=body, headers={"Idempotency-Key": key})
+            except httpx.TransportError:
+                return None
+            assert answer.status_code in {201, 503}, answer.text
+            return answer if answer.status_code == 201 else None
+
+        made = await until(ask, "the bill")
+        assert made is not None
+        return made
+
     async def read(self, invoice_id: str) -> dict[str, Any]:
         answer = await self.live.get(f"/api/v1/invoices/{invoice_id}")
         assert answer.status_code == 200, answer.text
