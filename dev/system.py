@@ -92,7 +92,7 @@ class System:
             # It looks over all merchants once, for the connections whose pollers it keeps running.
             env={**self.process_environment(), "TOLEM_OPERATOR_DATABASE_URL": self.database.operator_url},
             cwd=self._root,
-            # The worker drains for TOLEM_WORKER_SHUTDOWN_SECONDS (20) itself.
+            # It drains for TOLEM_WORKER_SHUTDOWN_SECONDS (20), and books the answer of a bank call that runs (≤ 40 s).
             stop_seconds=75,
         )
 
