@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+# Two processes with servers of their own, because most tests wait for something; those of the whole system run alone.
+PYTEST_JOBS ?= 2
 BENCH_ARGS ?=
 
 VENV := .venv
@@ -19,7 +21,10 @@ demo: $(INSTALLED) ## with `make up` running elsewhere: bill, payment, webhook, 
 	@exec $(BIN)/python -m dev.demo
 
 test: $(INSTALLED) ## all tests; PYTEST_ARGS="-k name -x" goes to pytest
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@rooms=0; system=0; \
+	$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile -m "not stack" $(PYTEST_ARGS) || rooms=$$?; \
+	$(BIN)/python -m pytest -m stack $(PYTEST_ARGS) || system=$$?; \
+	case $$rooms$$system in 00|05|50) ;; *) exit 1;; esac # 5 is pytest's "none selected"
 
 bench: $(INSTALLED) ## measure creates and paid → webhook (about 10 minutes); BENCH_ARGS="create --rounds 1"
 	@exec $(BIN)/python -m bench $(BENCH_ARGS)

@@ -128,8 +128,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leaves before the interpreter's own teardown, which Temporal's threads can abort (sdk-python #300)."""
     status = config.stash.get(_EXIT_STATUS, None)
-    if status is None or "temporalio" not in sys.modules:
-        return
+    if status is None or "temporalio" not in sys.modules or hasattr(config, "workerinput"):
+        return  # a worker of xdist is ended by its master, which has its results by then
     from runtime.leave import leave  # noqa: PLC0415 — only a run that used Temporal needs it
 
     leave(status)

@@ -8,7 +8,7 @@ import pytest
 
 from domain.merchant import ConnectionSecrets, Mode
 from runtime.masking import HIDDEN, PHONE, mask_text, mask_value
-from runtime.secrets import Secret, new_api_key
+from runtime.secrets import Secret
 
 
 class Payer(msgspec.Struct):
@@ -65,7 +65,7 @@ def test_what_is_not_private_stays_readable(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "hidden"),
     [
-        (f"key {new_api_key(Mode.LIVE)} used", "KEY"),
+        ("key tk_live_vkKw24RwhmnFJVt9oBcgW0GLlOrOJppf2etVVb used", "KEY"),
         ("signed with whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         ("Authorization: Bearer abc.def.ghi", "abc"),
         ("authorization=Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
