@@ -79,14 +79,10 @@ class Engine:
         )
         ask = AwaitIssued(fingerprint=order.fingerprint, issue_before=order.issue_before)
         with _engine_errors(), suppress(WorkflowAlreadyStartedError):  # the story is over: the books tell it
-            try:
-                async with asyncio.timeout(wait):
-                    await self._client.execute_update_with_start_workflow(
-                        "issued", ask, id=_issued_id(ask, again=again), start_workflow_operation=start
-                    )
-            except Exception:
-                await _read_out(start)
-                raise
+            async with asyncio.timeout(wait):
+                await self._client.execute_update_with_start_workflow(
+                    "issued", ask, id=_issued_id(ask, again=again), start_workflow_operation=start
+                )
 
     async def cancel(self, invoice_id: str, *, wait: float) -> None:
         """Asks the bank to withdraw a bill; returns when the books say canceled."""
@@ -168,13 +164,6 @@ class Engine:
                 return await self._client.service_client.check_health()
         except (RPCError, RuntimeError, TimeoutError):
             return False
-
-
-async def _read_out(start: WithStartWorkflowOperation[Any, State]) -> None:
-    # The SDK keeps the same failure in the operation too; unread, it ends as a stack trace in the log.
-    with suppress(Exception):
-        async with asyncio.timeout(0):
-            await start.workflow_handle()
 
 
 def _attributes(order: OpenInvoice) -> TypedSearchAttributes:
