@@ -4,6 +4,7 @@ from typing import Protocol
 
 from domain.bank import BankFact, Verdict
 from domain.invoice import Issued, Kind, OpenInvoice
+from domain.refund import Sums
 
 
 class Bank(Protocol):
@@ -17,6 +18,12 @@ class Bank(Protocol):
 
     async def cancel(self, payment_id: int) -> Verdict:
         """Asks the bank to withdraw a phone invoice; the verdict is what the bank says it is now."""
+
+    async def sums(self, payment_id: int) -> Sums:
+        """What was paid and what can still be refunded (payment/details; Kaspi guide §2.3, §2.4; not on r1)."""
+
+    async def give_back(self, payment_id: int, amount: int) -> int:
+        """Refunds tiyn of a payment without the customer (payment/return; r3 only); the bank's operation id."""
 
     async def ping(self) -> None:
         """Returns when the bank answers and knows us."""

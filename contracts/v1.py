@@ -1,147 +1,30 @@
-"""The v1 contract (a superset of Arzan Pay's): JSON shapes of answers and webhooks, error statuses, renderer."""
+"""The v1 contract (a superset of Arzan Pay's): error statuses, and the renderer of its shapes (contracts.v1_json)."""
 
 from datetime import datetime
-from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from contracts.qr_image import qr_png, qr_svg
 from contracts.times import show, show_optional
-from domain.errors import MESSAGES, RETRYABLE, Code, FieldError, TolemError
+from contracts.v1_json import (
+    EndpointJson,
+    ErrorJson,
+    EventData,
+    InvoiceJson,
+    MerchantJson,
+    QrJson,
+    RefundJson,
+    SessionJson,
+    WebhookJson,
+)
+from domain.errors import MESSAGES, RETRYABLE, Code, TolemError
 from domain.event import API_VERSION, Endpoint
-from domain.invoice import Attention, Invoice, Kind, PublicStatus, Reason, State, public_status
+from domain.invoice import Invoice, Kind, Reason, State, public_status
 from domain.merchant import Connection, Merchant
 from domain.money import CURRENCY, format_amount
+from domain.refund import Refund, available_for_refund
 from domain.rendering import Event
-
-Amount = Annotated[str, Meta(examples=["10000.00"], description="Tenge with two decimals.")]
-Moment = Annotated[str, Meta(examples=["2026-11-22T06:17:33.120Z"], description="ISO 8601, UTC.")]
-
-
-class InvoiceJson(msgspec.Struct, frozen=True, kw_only=True):
-    """An invoice. `status` keeps the five published words, `state` is precise."""
-
-    id: Annotated[str, Meta(examples=["inv_q3mjn2v7o5y3c6d2xk4wz7h5ua"])]
-    number: int
-    kind: Kind
-    external_order_id: str | None
-    amount: Amount
-    currency: Annotated[str, Meta(examples=[CURRENCY])]
-    status: PublicStatus
-    state: State
-    status_reason: Reason | None
-    attention: Attention | None
-    description: str
-    phone_number: str
-    kaspi_invoice_id: str | None
-    payment_url: str | None
-    qr_token: str | None
-    is_sandbox: bool
-    refunded_amount: Amount
-    created_at: Moment
-    updated_at: Moment
-    paid_at: Moment | None
-    expires_at: Moment | None
-
-
-class QrJson(msgspec.Struct, frozen=True, kw_only=True):
-    """A QR or link invoice with what the payer needs: the token, the link, the picture."""
-
-    id: str
-    invoice_id: str
-    number: int
-    kind: Kind
-    qr_token: str | None
-    payment_link: str | None
-    payment_url: str | None
-    qr_svg: str | None
-    qr_png: Annotated[str | None, Meta(description="data: URI of a PNG.")]
-    amount: Amount
-    currency: str
-    status: PublicStatus
-    state: State
-    status_reason: Reason | None
-    attention: Attention | None
-    comment: str
-    external_order_id: str | None
-    kaspi_invoice_id: str | None
-    is_sandbox: bool
-    created_at: Moment
-    updated_at: Moment
-    expires_at: Moment | None
-
-
-class ErrorJson(msgspec.Struct, frozen=True, kw_only=True):
-    """Every error of this API. `error` is stable, `message` is for people, `errors` names every wrong field."""
-
-    error: Code
-    message: str
-    details: dict[str, str]
-    errors: list[FieldError]
-    retryable: bool
-    request_id: str
-    doc: str
-    timestamp: Moment
-
-
-class MerchantJson(msgspec.Struct, frozen=True, kw_only=True):
-    """The merchant of the key."""
-
-    id: str
-    name: str
-    bin: str
-    mode: Annotated[str, Meta(description="Mode of the key: test or live.")]
-    kaspi_connected: bool
-    created_at: Moment
-
-
-class SessionJson(msgspec.Struct, frozen=True, kw_only=True):
-    """How the merchant's link to Kaspi is."""
-
-    connected: bool
-    status: Annotated[str, Meta(description="unknown, connected, degraded, lost or not_connected.")]
-    reason: str | None
-    scheme: str | None
-    organization_bin: str | None
-    trade_point: str | None
-    last_ok_at: Moment | None
-    changed_at: Moment | None
-
-
-class EndpointJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A webhook endpoint; `secret` is shown once, in the answer that created it."""
-
-    id: str
-    url: str
-    events: list[str]
-    is_sandbox: bool
-    enabled: bool
-    created_at: Moment
-    updated_at: Moment
-    secret: str | UnsetType = UNSET
-
-
-class EventData(msgspec.Struct, frozen=True, kw_only=True):
-    """What a webhook is about."""
-
-    object: Any
-    previous_state: str | None
-
-
-class WebhookJson(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of a webhook."""
-
-    id: str
-    type: str
-    api_version: str
-    merchant_id: str
-    endpoint_id: str
-    is_sandbox: bool
-    sequence: int
-    created_at: Moment
-    data: EventData
-
 
 # Total: a test asserts that every code has its status.
 STATUS: dict[Code, int] = {
@@ -162,6 +45,9 @@ STATUS: dict[Code, int] = {
     Code.INVOICE_NOT_CANCELABLE: 409,
     Code.INVOICE_ALREADY_PAID: 409,
     Code.INVOICE_CLOSED: 409,
+    Code.INVOICE_NOT_PAID: 409,
+    Code.REFUND_EXCEEDS_AVAILABLE: 409,
+    Code.REFUND_UNSUPPORTED: 409,
     Code.NOT_SANDBOX: 409,
     Code.ENGINE_UNAVAILABLE: 503,
     Code.ENGINE_SLOW: 503,
@@ -210,6 +96,7 @@ class V1:
             qr_token=invoice.qr_token,
             is_sandbox=invoice.is_sandbox,
             refunded_amount=format_amount(invoice.refunded),
+            available_for_refund=format_amount(available_for_refund(invoice)),
             created_at=show(invoice.created_at),
             updated_at=show(invoice.updated_at),
             paid_at=show_optional(invoice.paid_at),
@@ -239,9 +126,31 @@ class V1:
             external_order_id=invoice.external_order_id,
             kaspi_invoice_id=None if invoice.bank_payment_id is None else str(invoice.bank_payment_id),
             is_sandbox=invoice.is_sandbox,
+            refunded_amount=format_amount(invoice.refunded),
+            available_for_refund=format_amount(available_for_refund(invoice)),
             created_at=show(invoice.created_at),
             updated_at=show(invoice.updated_at),
             expires_at=show_optional(invoice.expires_at),
+        )
+
+    def refund(self, refund: Refund) -> RefundJson:
+        """The JSON of a refund."""
+        return RefundJson(
+            id=refund.id,
+            number=refund.number,
+            invoice_id=refund.invoice_id,
+            amount=format_amount(refund.amount),
+            currency=CURRENCY,
+            status=refund.state,
+            status_reason=refund.status_reason,
+            attention=refund.attention,
+            reason=refund.reason or "",
+            kaspi_invoice_id=None if refund.bank_payment_id is None else str(refund.bank_payment_id),
+            kaspi_refund_id=None if refund.bank_return_id is None else str(refund.bank_return_id),
+            is_sandbox=refund.is_sandbox,
+            created_at=show(refund.created_at),
+            updated_at=show(refund.updated_at),
+            completed_at=show_optional(refund.completed_at),
         )
 
     def error(self, error: TolemError, request_id: str, at: datetime) -> ErrorJson:
@@ -269,6 +178,10 @@ class V1:
         body = self.error(TolemError(code, MESSAGES[code], details=details), request_id, invoice.updated_at)
         return STATUS[code], msgspec.json.encode(body)
 
+    def refund_answer(self, refund: Refund, request_id: str) -> tuple[int, bytes]:
+        """201 with the refund as it was recorded; its outcome comes as an event."""
+        return 201, msgspec.json.encode(self.refund(refund))
+
     def webhook(self, event: Event, endpoint_id: str) -> bytes:
         """The bytes that are stored, signed and sent."""
         return msgspec.json.encode(
@@ -285,9 +198,11 @@ class V1:
             )
         )
 
-    def _object(self, event: Event) -> InvoiceJson | SessionJson | dict[str, str]:
+    def _object(self, event: Event) -> InvoiceJson | RefundJson | SessionJson | dict[str, str]:
         if isinstance(event.object, Invoice):
             return self.invoice(event.object)
+        if isinstance(event.object, Refund):
+            return self.refund(event.object)
         if isinstance(event.object, Connection):
             return session(event.object)
         return {"endpoint_id": event.object_id, "message": "This is a test event."}

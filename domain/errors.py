@@ -25,6 +25,9 @@ class Code(StrEnum):
     INVOICE_NOT_CANCELABLE = "invoice_not_cancelable"
     INVOICE_ALREADY_PAID = "invoice_already_paid"
     INVOICE_CLOSED = "invoice_closed"
+    INVOICE_NOT_PAID = "invoice_not_paid"
+    REFUND_EXCEEDS_AVAILABLE = "refund_exceeds_available"
+    REFUND_UNSUPPORTED = "refund_not_supported_by_scheme"
     NOT_SANDBOX = "not_a_sandbox_invoice"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     ENGINE_SLOW = "engine_slow"
@@ -53,7 +56,11 @@ MESSAGES: dict[Code, str] = {
     Code.INVOICE_NOT_CANCELABLE: "This invoice cannot be canceled.",
     Code.INVOICE_ALREADY_PAID: "The invoice is already paid.",
     Code.INVOICE_CLOSED: "The invoice's story is over; it takes no more changes.",
-    Code.NOT_SANDBOX: "Only sandbox invoices can be simulated.",
+    Code.INVOICE_NOT_PAID: "The invoice is not paid, so there is nothing to refund.",
+    Code.REFUND_EXCEEDS_AVAILABLE: "The amount is more than what can still be refunded; see details.available.",
+    Code.REFUND_UNSUPPORTED: "The Kaspi scheme of this payment cannot refund without the customer; refund it in the"
+    " Kaspi Pay app.",
+    Code.NOT_SANDBOX: "Only sandbox objects can be simulated.",
     Code.ENGINE_UNAVAILABLE: "The engine or its worker is unavailable; nothing was issued."
     " Repeat with the same Idempotency-Key.",
     Code.ENGINE_SLOW: "The engine or its worker did not answer in time; nothing was lost, read the object later.",

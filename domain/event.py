@@ -13,19 +13,20 @@ class EventType(StrEnum):
 
     INVOICE_STATUS_CHANGED = "invoice.status_changed"
     INVOICE_ATTENTION_REQUIRED = "invoice.attention_required"
+    INVOICE_REFUNDED = "invoice.refunded"
+    REFUND_COMPLETED = "refund.completed"
+    REFUND_FAILED = "refund.failed"
+    REFUND_ATTENTION_REQUIRED = "refund.attention_required"
     KASPI_SESSION_CHANGED = "kaspi.session_changed"
     WEBHOOK_TEST = "webhook.test"
 
 
-# Names of the published contract whose features come later: accepted in a subscription to events, so that an
-# integration can be moved over unchanged, and listed as such in the docs.
-RESERVED_EVENTS = frozenset({"invoice.refunded"})
 EVERY_EVENT = "*"
 
 
 def known_event(name: str) -> bool:
     """True for what an endpoint may subscribe to."""
-    return name == EVERY_EVENT or name in RESERVED_EVENTS or name in set(EventType)
+    return name == EVERY_EVENT or name in set(EventType)
 
 
 def wanted(event: str, patterns: list[str]) -> bool:

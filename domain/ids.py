@@ -12,6 +12,9 @@ DELIVERY = "whd"
 MERCHANT = "mer"
 API_KEY = "key"
 CONNECTION = "con"
+REFUND = "ref"
+AUDIT = "aud"
+RECONCILIATION = "rec"
 
 
 def _text(prefix: str, raw: bytes) -> str:

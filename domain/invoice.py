@@ -35,6 +35,8 @@ class Attention(StrEnum):
     AMOUNT_MISMATCH = "kaspi_amount_mismatch"
     UNKNOWN_WORD = "kaspi_unknown_status"
     PAID_LATE = "paid_after_close"
+    REFUNDED_OUTSIDE = "kaspi_refunded_outside"
+    STATUS_DIFFERS = "kaspi_status_differs"
 
 
 class Reason(StrEnum):
@@ -110,7 +112,10 @@ def states_of(status: PublicStatus) -> list[State]:
 
 
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):
-    """One bill. Amounts in tiyn, times aware UTC."""
+    """One bill. Amounts in tiyn, times aware UTC.
+
+    `refunded` went back through us, `refund_pending` is on its way, `refunded_outside` went back at a till of the bank.
+    """
 
     id: str
     merchant_id: str
@@ -132,6 +137,8 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     qr_token: str | None = None
     payment_link: str | None = None
     refunded: int = 0
+    refund_pending: int = 0
+    refunded_outside: int = 0
     paid_at: datetime | None = None
     expires_at: datetime | None = None
     sequence: int = 0

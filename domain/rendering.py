@@ -8,6 +8,7 @@ import msgspec
 from domain.event import EventType
 from domain.invoice import Invoice
 from domain.merchant import Connection
+from domain.refund import Refund
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +22,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     is_sandbox: bool
     created_at: datetime
-    object: Invoice | Connection | None
+    object: Invoice | Refund | Connection | None
     previous_state: str | None = None
 
 
@@ -30,6 +31,9 @@ class Renderer(Protocol):
 
     def creation_answer(self, invoice: Invoice, request_id: str) -> tuple[int, bytes]:
         """HTTP status and body that tell how the creation of this invoice ended."""
+
+    def refund_answer(self, refund: Refund, request_id: str) -> tuple[int, bytes]:
+        """HTTP status and body that tell that this refund is recorded."""
 
     def webhook(self, event: Event, endpoint_id: str) -> bytes:
         """The body of a webhook."""

@@ -6,6 +6,7 @@ from itertools import cycle
 from domain.bank import BankFact, Verdict
 from domain.invoice import Issued, Kind, OpenInvoice, bank_reference
 from domain.policy import DEADLINE_GRACE, PHONE_DEADLINE_GRACE
+from domain.refund import Sums
 from kaspi.client import KaspiClient
 from kaspi.config import KaspiConfig
 from kaspi.errors import KaspiRefused
@@ -63,6 +64,15 @@ class KaspiBank:
         """Asks the bank to withdraw a phone invoice; trusts its word, not its zero (fact sheet §5)."""
         word = await next(self._next).cancel_remote(self._device_token, payment_id)
         return meaning(word, Kind.PHONE)
+
+    async def sums(self, payment_id: int) -> Sums:
+        """Paid and still refundable tiyn; refunds made elsewhere lower the second too (§2.4)."""
+        read = await next(self._next).payment_details(self._device_token, payment_id)
+        return Sums(total=read.total, available=read.available)
+
+    async def give_back(self, payment_id: int, amount: int) -> int:
+        """Refunds without the customer (§2.4, r3 only); after `KaspiOutcomeUnknown` only `sums` can tell."""
+        return await next(self._next).return_payment(self._device_token, payment_id, amount)
 
     async def ping(self) -> None:
         """Returns when the bank answers and knows us."""

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from domain.bank import BankFact, Verdict
 from domain.invoice import Issued, Kind, OpenInvoice
 from domain.policy import DEADLINE_GRACE, DEFAULT_POLL_INTERVAL, PHONE_DEADLINE_GRACE
+from domain.refund import Sums
+from kaspi.errors import KaspiRefused
 
 SCAN_AND_CONFIRM = timedelta(seconds=245)  # Kaspi guide §3.1: 180 s to scan, 65 s to confirm
 
@@ -38,6 +40,14 @@ class SandboxBank:
     async def cancel(self, payment_id: int) -> Verdict:
         """Canceled, always."""
         return Verdict.CANCELED
+
+    async def sums(self, payment_id: int) -> Sums:
+        """Never asked: the simulator decides sandbox refunds (workflows.refund)."""
+        raise KaspiRefused("payment/details", "sandbox_has_no_bank")
+
+    async def give_back(self, payment_id: int, amount: int) -> int:
+        """Never asked, as `sums`."""
+        raise KaspiRefused("payment/return", "sandbox_has_no_bank")
 
     async def ping(self) -> None:
         """There is nothing to ask."""

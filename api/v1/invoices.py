@@ -21,7 +21,7 @@ from api.request_ids import request_id_of
 from api.services import Services
 from api.v1 import fields, paging
 from api.v1.responses import errors
-from contracts.v1 import InvoiceJson
+from contracts.v1_json import InvoiceJson
 from db.reads import InvoiceFilter
 from domain.errors import Code, TolemError
 from domain.invoice import OPEN, Invoice, Kind, PublicStatus, State, states_of

@@ -6,7 +6,7 @@ from litestar import get, post
 from api.services import Services
 from api.v1.responses import errors
 from contracts import v1
-from contracts.v1 import MerchantJson, SessionJson
+from contracts.v1_json import MerchantJson, SessionJson
 from domain.merchant import Principal
 
 

@@ -14,7 +14,7 @@ from api.request_ids import request_id_of
 from api.services import Services
 from api.v1 import fields
 from api.v1.responses import errors
-from contracts.v1 import QrJson
+from contracts.v1_json import QrJson
 from domain.invoice import Kind
 from domain.merchant import Principal
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar.openapi.datastructures import ResponseSpec
 
-from contracts.v1 import ErrorJson
+from contracts.v1_json import ErrorJson
 
 _WORDS = {
     400: "Wrong or missing fields; all of them in `errors`.",

@@ -8,7 +8,7 @@ from api.bodies import JsonBody, RequestBody
 from api.services import Services
 from api.v1.invoices import visible_invoice
 from api.v1.responses import errors
-from contracts.v1 import InvoiceJson
+from contracts.v1_json import InvoiceJson
 from domain.bank import Verdict
 from domain.errors import Code, TolemError
 from domain.merchant import Principal

@@ -14,10 +14,10 @@ from api.services import Services
 from api.v1 import fields
 from api.v1.responses import errors
 from contracts import v1
-from contracts.v1 import EndpointJson
+from contracts.v1_json import EndpointJson
 from db.registry import new_endpoint_id
 from domain.errors import Code, TolemError
-from domain.event import EVERY_EVENT, RESERVED_EVENTS, EventType, known_event
+from domain.event import EVERY_EVENT, EventType, known_event
 from domain.merchant import Principal
 from webhooks.errors import UrlRefused
 from webhooks.guard import check_url
@@ -25,7 +25,7 @@ from webhooks.signing import new_secret
 
 MAX_ENDPOINTS = 50
 PATIENCE_SECONDS = 5.0
-EVENT_NAMES = sorted({EVERY_EVENT, *EventType, *RESERVED_EVENTS})
+EVENT_NAMES = sorted({EVERY_EVENT, *EventType})
 
 
 def _known_events(value: list[str]) -> list[str]:

@@ -30,6 +30,8 @@ invoices = Table(
     Column("is_sandbox", Boolean, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("refunded", BigInteger, nullable=False, server_default=text("0")),
+    Column("refund_pending", BigInteger, nullable=False, server_default=text("0")),
+    Column("refunded_outside", BigInteger, nullable=False, server_default=text("0")),
     Column("state", Text, nullable=False),
     Column("status_reason", Text),
     Column("attention", Text),
@@ -55,6 +57,18 @@ invoices = Table(
     CheckConstraint(f"state in {_STATES}", name="state"),
     CheckConstraint("amount between 1 and 9999999999", name="amount"),
     CheckConstraint("refunded between 0 and amount", name="refunded"),
+    CheckConstraint("refund_pending >= 0", name="refund_pending"),
+    CheckConstraint("refunded_outside >= 0", name="refunded_outside"),
+    CheckConstraint("refunded + refund_pending <= amount", name="refund_bound"),
+    CheckConstraint(
+        "refunded + refund_pending = 0 or state in ('paid', 'partially_refunded', 'refunded')",
+        name="refunds_need_payment",
+    ),
+    CheckConstraint(
+        "(state = 'refunded') = (refunded = amount)"
+        " and (state = 'partially_refunded') = (refunded > 0 and refunded < amount)",
+        name="refunded_state",
+    ),
     CheckConstraint("(kind = 'phone') = (phone is not null)", name="phone"),
     CheckConstraint("is_sandbox or connection_id is not null", name="connection"),
     CheckConstraint("(state in ('paid', 'partially_refunded', 'refunded')) = (paid_at is not null)", name="paid_at"),

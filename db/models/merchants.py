@@ -24,6 +24,7 @@ merchants = Table(
     # Salts the ids derived from idempotency keys, so that a public id cannot be guessed from an order number.
     Column("id_salt", LargeBinary, nullable=False),
     Column("last_invoice_number", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_refund_number", BigInteger, nullable=False, server_default=text("0")),
     created(),
     CheckConstraint("bin ~ '^[0-9]{12}$'", name="bin"),
 )

@@ -1,0 +1,161 @@
+"""The JSON shapes of the v1 contract, answers and webhooks alike."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from domain.errors import Code, FieldError
+from domain.invoice import Attention, Kind, PublicStatus, Reason, State
+from domain.money import CURRENCY
+from domain.refund import RefundAttention, RefundReason, RefundState
+
+Amount = Annotated[str, Meta(examples=["10000.00"], description="Tenge with two decimals.")]
+Moment = Annotated[str, Meta(examples=["2026-11-22T06:17:33.120Z"], description="ISO 8601, UTC.")]
+
+
+class InvoiceJson(msgspec.Struct, frozen=True, kw_only=True):
+    """An invoice. `status` keeps the five published words, `state` is precise."""
+
+    id: Annotated[str, Meta(examples=["inv_q3mjn2v7o5y3c6d2xk4wz7h5ua"])]
+    number: int
+    kind: Kind
+    external_order_id: str | None
+    amount: Amount
+    currency: Annotated[str, Meta(examples=[CURRENCY])]
+    status: PublicStatus
+    state: State
+    status_reason: Reason | None
+    attention: Attention | None
+    description: str
+    phone_number: str
+    kaspi_invoice_id: str | None
+    payment_url: str | None
+    qr_token: str | None
+    is_sandbox: bool
+    refunded_amount: Amount
+    available_for_refund: Amount
+    created_at: Moment
+    updated_at: Moment
+    paid_at: Moment | None
+    expires_at: Moment | None
+
+
+class QrJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A QR or link invoice with what the payer needs: the token, the link, the picture."""
+
+    id: str
+    invoice_id: str
+    number: int
+    kind: Kind
+    qr_token: str | None
+    payment_link: str | None
+    payment_url: str | None
+    qr_svg: str | None
+    qr_png: Annotated[str | None, Meta(description="data: URI of a PNG.")]
+    amount: Amount
+    currency: str
+    status: PublicStatus
+    state: State
+    status_reason: Reason | None
+    attention: Attention | None
+    comment: str
+    external_order_id: str | None
+    kaspi_invoice_id: str | None
+    is_sandbox: bool
+    refunded_amount: Amount
+    available_for_refund: Amount
+    created_at: Moment
+    updated_at: Moment
+    expires_at: Moment | None
+
+
+class RefundJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A refund. While `attention` is set an operator looks at it, and its outcome is not known yet."""
+
+    id: Annotated[str, Meta(examples=["ref_n3qjm2v7o5y3c6d2xk4wz7h5ub"])]
+    number: int
+    invoice_id: str
+    amount: Amount
+    currency: Annotated[str, Meta(examples=[CURRENCY])]
+    status: RefundState
+    status_reason: RefundReason | None
+    attention: RefundAttention | None
+    reason: str
+    kaspi_invoice_id: str | None
+    kaspi_refund_id: str | None
+    is_sandbox: bool
+    created_at: Moment
+    updated_at: Moment
+    completed_at: Moment | None
+
+
+class ErrorJson(msgspec.Struct, frozen=True, kw_only=True):
+    """Every error of this API. `error` is stable, `message` is for people, `errors` names every wrong field."""
+
+    error: Code
+    message: str
+    details: dict[str, str]
+    errors: list[FieldError]
+    retryable: bool
+    request_id: str
+    doc: str
+    timestamp: Moment
+
+
+class MerchantJson(msgspec.Struct, frozen=True, kw_only=True):
+    """The merchant of the key."""
+
+    id: str
+    name: str
+    bin: str
+    mode: Annotated[str, Meta(description="Mode of the key: test or live.")]
+    kaspi_connected: bool
+    created_at: Moment
+
+
+class SessionJson(msgspec.Struct, frozen=True, kw_only=True):
+    """How the merchant's link to Kaspi is."""
+
+    connected: bool
+    status: Annotated[str, Meta(description="unknown, connected, degraded, lost or not_connected.")]
+    reason: str | None
+    scheme: str | None
+    organization_bin: str | None
+    trade_point: str | None
+    last_ok_at: Moment | None
+    changed_at: Moment | None
+
+
+class EndpointJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A webhook endpoint; `secret` is shown once, in the answer that created it."""
+
+    id: str
+    url: str
+    events: list[str]
+    is_sandbox: bool
+    enabled: bool
+    created_at: Moment
+    updated_at: Moment
+    secret: str | UnsetType = UNSET
+
+
+class EventData(msgspec.Struct, frozen=True, kw_only=True):
+    """What a webhook is about."""
+
+    object: Any
+    previous_state: str | None
+
+
+class WebhookJson(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a webhook."""
+
+    id: str
+    type: str
+    api_version: str
+    merchant_id: str
+    endpoint_id: str
+    is_sandbox: bool
+    sequence: int
+    created_at: Moment
+    data: EventData
