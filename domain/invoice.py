@@ -149,7 +149,8 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
 
     `issue_before` is a moment of the database's clock: whoever asks was promised that nothing is issued
     after it. `answer_by` is when the HTTP answer went out at the latest; a later truth is told by an event.
-    `late_watch` is how many seconds an unpaid close is watched for late money.
+    `late_watch` is how many seconds an unpaid close is watched for late money. `asked_by` is the API key's id.
+    `resumed` is a story told again from the books, because its first telling is gone: it reads before it writes.
     """
 
     invoice_id: str
@@ -163,6 +164,8 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     operation: str
     request_id: str
     late_watch: float
+    asked_by: str = ""
+    resumed: bool = False
     connection_id: str | None = None
     phone: str | None = None
     description: str | None = None
@@ -193,6 +196,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     first result. `state` None keeps the state (an attention set or cleared). `announce` False books silently, and so
     does a moment before `announce_after` (the database's clock): what the HTTP answer itself tells is no event.
     `requires` is the attention that must still stand, for decisions of people who may have seen an old picture.
+    `operator` is who decided and `note` why, where a person did (for the audit log).
     """
 
     invoice_id: str
@@ -207,6 +211,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bank_code: int | None = None
     announce: bool = True
     announce_after: datetime | None = None
+    operator: str | None = None
+    note: str | None = None
 
 
 class DeliveryRef(msgspec.Struct, frozen=True, kw_only=True):
