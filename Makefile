@@ -5,6 +5,7 @@ PYTEST_ARGS ?=
 # Two processes with servers of their own, because most tests wait for something; those of the whole system run alone.
 PYTEST_JOBS ?= 2
 BENCH_ARGS ?=
+TORTURE_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(shell cksum < requirements/dev.txt | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: up demo test bench check lint fmt clean help
+.PHONY: up demo test bench torture check lint fmt clean help
 
 up: $(INSTALLED) ## run the whole system here: Postgres, Temporal, bank emulator, worker, API (Ctrl-C stops it)
 	@exec $(BIN)/python -m dev.stack
@@ -28,6 +29,9 @@ test: $(INSTALLED) ## all tests; PYTEST_ARGS="-k name -x" goes to pytest
 
 bench: $(INSTALLED) ## measure creates and paid → webhook (about 10 minutes); BENCH_ARGS="create --rounds 1"
 	@exec $(BIN)/python -m bench $(BENCH_ARGS)
+
+torture: $(INSTALLED) ## kill parts, break the bank, compare all books (about 3 minutes); TORTURE_ARGS="--size long --seed 7"
+	@exec $(BIN)/python -m torture $(TORTURE_ARGS)
 
 check: lint test ## what CI runs: formatting, lint, types, import rules, migrations, OpenAPI file, tests
 
@@ -48,7 +52,7 @@ clean: $(INSTALLED) ## delete the development system's data (.tolem) and all cac
 	@$(BIN)/python -m dev.clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(INSTALLED): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and \

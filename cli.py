@@ -5,9 +5,12 @@ import sys
 import rich_click as click
 from click.exceptions import Exit
 
+from commands.attention import attention
+from commands.audit import audit
 from commands.connections import connections
 from commands.invoices import invoices
 from commands.merchants import keys, merchants
+from commands.reconcile import reconcile
 from commands.system import dev, openapi, settings, temporal
 from runtime.leave import leave
 from runtime.logging import configure
@@ -20,7 +23,7 @@ def tolem() -> None:
     """The root of every command."""
 
 
-for command in (dev, merchants, keys, connections, invoices, settings, temporal, openapi):
+for command in (dev, merchants, keys, connections, invoices, attention, audit, reconcile, settings, temporal, openapi):
     tolem.add_command(command)
 
 

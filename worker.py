@@ -10,19 +10,31 @@ from typing import Any
 import msgspec
 import structlog
 import uvloop
+from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.adopting import Adopting
 from activities.bank_calls import BankCalls
 from activities.booking import Booking
 from activities.delivering import Delivering
+from activities.guarding import Guarding, GuardLimits
 from activities.issuing import IssueLimits, Issuing
+from activities.looking import Looking
+from activities.reconciling import ReconcileLimits, Reconciling
+from activities.refunding import Refunding
 from activities.watching import PollLimits, Watching
 from contracts.v1 import V1
 from db.deliveries import Deliveries
 from db.engine import create_engine
+from db.errors import DatabaseError
 from db.ledger import Ledger
+from db.liveness import Liveness
+from db.reconciliation_books import ReconciliationBooks
+from db.reconciliation_links import ReconciliationLinks
+from db.reconciliations import Reconciliations
+from db.refunds import RefundLedger
 from db.registry import MerchantRecords, Registry
 from db.watches import Watches
 from domain.merchant import Connection, ConnectionSecrets
@@ -41,21 +53,37 @@ from webhooks.attempt import Attempt
 from webhooks.guard import EgressRules
 from webhooks.sender import Sender
 from webhooks.signing import sign
-from workflows.client import Engine
+from workflows.client import Engine, EngineAway
 from workflows.invoice import InvoiceWorkflow
 from workflows.kaspi_session import KaspiSessionWorkflow
+from workflows.reconciliation import ReconcileAllWorkflow, ReconciliationWorkflow
+from workflows.refund import RefundWorkflow
+from workflows.schedules import ensure_schedules, recurring
+from workflows.watchdog import WatchdogWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
 from workflows.webhook_test import WebhookTestWorkflow
 
 log = structlog.get_logger(__name__)
 
-WORKFLOWS = (InvoiceWorkflow, KaspiSessionWorkflow, WebhookDeliveryWorkflow, WebhookTestWorkflow)
+WORKFLOWS = (
+    InvoiceWorkflow,
+    KaspiSessionWorkflow,
+    ReconcileAllWorkflow,
+    ReconciliationWorkflow,
+    RefundWorkflow,
+    WatchdogWorkflow,
+    WebhookDeliveryWorkflow,
+    WebhookTestWorkflow,
+)
 # A create holds a workflow task and a local activity as long as its bank takes: there must be room beside the ill
 # banks (TOLEM_CREATES_PER_CONNECTION each) for everybody's short steps.
 LOCAL_ACTIVITIES = 1000
 KASPI_ACTIVITIES = 200
 WEBHOOK_ACTIVITIES = 200
 WORKFLOW_TASKS = 1000
+KEEP_GOING_PATIENCE = 60.0
+# Beside the read timeout, how long the call of a refund can last that nobody hears of any more (api.refunding).
+REFUND_CALL_OVERHEAD = 30.0
 
 Activity = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -114,13 +142,81 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
     )
     stack.push_async_callback(issuing.drain)
     bank_calls = BankCalls(banks, ledger)
+    refunding = Refunding(RefundLedger(pool, renderer), banks)
+    stack.push_async_callback(refunding.drain)
     adopting = Adopting(banks, ledger, timedelta(seconds=invoices.phone_lifetime_seconds))
     delivering = Delivering(deliveries, _poster(sender, box), hooks.schedule_seconds)
+    booking, guarding = Booking(ledger), _guarding(settings, stack, engine)
+    reconciling = _reconciling(settings, pool, stack, banks, ledger, engine)
     return Wiring(
-        local=[issuing.issue, Booking(ledger).book],
-        kaspi=[bank_calls.read_status, bank_calls.cancel_remote, adopting.adopt],
+        local=[
+            issuing.issue,
+            booking.book,
+            booking.standing,
+            # Not local ones: they take minutes, and need a queue on which no ill bank is waited for.
+            guarding.invoices,
+            guarding.refunds,
+            guarding.pollers,
+            guarding.deliveries,
+            refunding.open,
+            refunding.turn,
+            refunding.standing,
+            refunding.book,
+            refunding.note,
+        ],
+        kaspi=[
+            bank_calls.read_status,
+            bank_calls.cancel_remote,
+            adopting.adopt,
+            Looking(banks).look,
+            refunding.read_sums,
+            refunding.give_back,
+            reconciling.plan,
+            reconciling.walk,
+        ],
         watch=[watching.watch],
         webhooks=[delivering.attempt, delivering.test],
+    )
+
+
+def _guarding(settings: conf.Settings, stack: AsyncExitStack, engine: Engine) -> Guarding:
+    every_merchant = create_engine(settings[conf.OperatorDatabase].url.reveal(), pool_size=2)
+    stack.push_async_callback(every_merchant.dispose)
+    limits = GuardLimits(
+        grace=settings[conf.Worker].watchdog_grace_seconds,
+        read_back_window=settings[conf.Invoices].refund_window_seconds,
+        longest_call=settings[conf.Invoices].kaspi_read_timeout_seconds + REFUND_CALL_OVERHEAD,
+    )
+    return Guarding(Liveness(every_merchant), Registry(every_merchant), engine, limits)
+
+
+
+def _reconciling(
+    settings: conf.Settings,
+    pool: AsyncEngine,
+    stack: AsyncExitStack,
+    banks: BankDirectory,
+    ledger: Ledger,
+    engine: Engine,
+) -> Reconciling:
+    every_merchant = create_engine(settings[conf.OperatorDatabase].url.reveal(), pool_size=1)
+    stack.push_async_callback(every_merchant.dispose)
+    limits = settings[conf.Reconciliation]
+    return Reconciling(
+        Reconciliations(pool),
+        ReconciliationBooks(pool, timedelta(seconds=limits.lag_seconds)),
+        banks,
+        ledger,
+        Watches(pool),
+        engine,
+        ReconciliationLinks(every_merchant),
+        ReconcileLimits(
+            days=limits.days,
+            calls_per_second=limits.calls_per_second,
+            concurrency=limits.concurrency,
+            pause=limits.pause_seconds,
+            bank_patience=limits.bank_patience_seconds,
+        ),
     )
 
 
@@ -195,6 +291,32 @@ async def watch_connections(settings: conf.Settings, engine: Engine) -> None:
         await pool.dispose()
 
 
+async def keep_going(settings: conf.Settings, client: Client, engine: Engine) -> None:
+    """Makes sure, again and again, that Temporal has our Schedules, and the pollers where it has forgotten those.
+
+    Temporal cannot schedule what it has forgotten: after the loss of its database nothing but this brings the
+    watchdog back (docs/decisions/0014).
+    """
+    limits, started = settings[conf.Worker], False
+    reconcile_at = settings[conf.Reconciliation].at
+    wanted = recurring(watchdog_every=limits.watchdog_seconds, reconcile_at=reconcile_at)
+    while True:
+        try:
+            async with asyncio.timeout(KEEP_GOING_PATIENCE):
+                forgotten = await ensure_schedules(
+                    client, TaskQueues(limits.task_queue_prefix), wanted, renew=not started
+                )
+                if forgotten or not started:
+                    log.info("schedules_made", schedules=forgotten)
+                    await watch_connections(settings, engine)
+            started = True
+        except (RPCError, EngineAway, DatabaseError, TimeoutError) as error:
+            log.warning("schedules_not_ensured", cause=str(error), error=type(error).__name__)
+        except Exception:
+            log.exception("schedules_not_ensured")
+        await asyncio.sleep(limits.watchdog_seconds)
+
+
 async def run() -> None:
     """Works until SIGTERM or SIGINT, then finishes what runs and returns."""
     settings = conf.load(
@@ -204,6 +326,7 @@ async def run() -> None:
         conf.Keys,
         conf.Api,
         conf.Invoices,
+        conf.Reconciliation,
         conf.Webhooks,
         conf.Worker,
         conf.Log,
@@ -219,10 +342,12 @@ async def run() -> None:
         workers = build_workers(client, wiring, settings[conf.Worker])
         for worker in workers:
             await stack.enter_async_context(worker)
-        await watch_connections(settings, engine)
+        keeping = asyncio.create_task(keep_going(settings, client, engine))
         log.info("worker_ready", queue=settings[conf.Worker].task_queue_prefix)
         await stopping.wait()
         log.info("worker_stopping")
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
         # All queues at once: one after another would take longer than a deployment waits.
         await asyncio.gather(*(worker.shutdown() for worker in workers))
 

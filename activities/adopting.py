@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from db.ledger import Ledger
 
 
-class AdoptPayment(msgspec.Struct, frozen=True, kw_only=True):
-    """The payment at the bank, and the invoice it is said to belong to."""
+class AdoptPayment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The payment at the bank, and the invoice it is said to belong to; `operator` says so, and why in `note`."""
 
     payment: PaymentRef
     order: OpenInvoice
+    operator: str | None = None
+    note: str | None = None
 
 
 class Adopting:
@@ -59,6 +61,8 @@ class Adopting:
             issued=issued,
             clear_attention=True,
             requires=Attention.OUTCOME_UNKNOWN,
+            operator=ask.operator,
+            note=ask.note,
         )
         try:
             return await self._ledger.book(change)

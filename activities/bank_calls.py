@@ -29,14 +29,15 @@ if TYPE_CHECKING:
     from db.ledger import Ledger
 
 
-class PaymentRef(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment at the bank and whose it is; no connection means sandbox."""
+class PaymentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A payment at the bank and whose it is; no connection means sandbox. `asked_by` is the API key that wants it."""
 
     merchant_id: str
     connection_id: str | None
     invoice_id: str
     payment_id: int
     kind: Kind
+    asked_by: str = ""
 
 
 class BankCalls:
@@ -58,7 +59,7 @@ class BankCalls:
     @activity.defn(name="kaspi.cancel_remote")
     async def cancel_remote(self, payment: PaymentRef) -> Verdict:
         """Notes the wish, then asks the bank once. `KaspiOutcomeUnknown` means: read the status."""
-        await self._ledger.cancel_asked(payment.merchant_id, payment.invoice_id)
+        await self._ledger.cancel_asked(payment.merchant_id, payment.invoice_id, payment.asked_by or None)
         try:
             bank = await self._banks.of(payment.merchant_id, payment.connection_id)
             return await bank.cancel(payment.payment_id)

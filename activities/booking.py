@@ -2,12 +2,20 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from temporalio import activity
 
 from domain.invoice import Booked, Change
 
 if TYPE_CHECKING:
     from db.ledger import Ledger
+
+
+class BookedInvoice(msgspec.Struct, frozen=True, kw_only=True):
+    """Which invoice."""
+
+    merchant_id: str
+    invoice_id: str
 
 
 class Booking:
@@ -20,3 +28,8 @@ class Booking:
     async def book(self, change: Change) -> Booked:
         """Books one change; see `Ledger.book`."""
         return await self._ledger.book(change)
+
+    @activity.defn(name="invoice.standing")
+    async def standing(self, asked: BookedInvoice) -> Booked:
+        """What the books say now, with every webhook that waits for its first success."""
+        return (await self._ledger.standing(asked.merchant_id, asked.invoice_id)).booked

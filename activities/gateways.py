@@ -1,10 +1,13 @@
 """What activities need of the outside rooms, as protocols: the composition root hands the real things in."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from domain.bank import BankFact, Verdict
 from domain.invoice import Issued, Kind, OpenInvoice
-from domain.refund import Sums
+from domain.refund import OpenRefund, Sums
+
+if TYPE_CHECKING:
+    from db.reconciliation_links import LinkRef
 
 
 class Bank(Protocol):
@@ -44,3 +47,39 @@ class Signals(Protocol):
 
     async def resume(self, order: OpenInvoice, fact: BankFact) -> None:
         """Starts the workflow of an invoice that has none any more, with this news: money must find its story."""
+
+
+class Stories(Signals, Protocol):
+    """The way from a reconciliation to the invoices it compares."""
+
+    async def resume_invoice(self, order: OpenInvoice) -> None:
+        """Makes sure that the invoice's workflow runs and knows what was booked beside it."""
+
+
+class Links(Protocol):
+    """Every merchant's bank connections."""
+
+    async def to_reconcile(self, *, after: str, days: int) -> list["LinkRef"]:
+        """The next connections by id that are in use or had payments in these days; empty at the end."""
+
+
+class Starter(Protocol):
+    """What the watchdog asks of Temporal. `kind` is a workflow type; ids are workflow ids."""
+
+    async def running(self, kind: str) -> set[str]:
+        """Which of them run, as far as visibility knows by now."""
+
+    async def runs(self, workflow_id: str) -> bool:
+        """Whether it runs, by its own record."""
+
+    async def resume_invoice(self, order: OpenInvoice) -> None:
+        """Tells an invoice's story again, from the books."""
+
+    async def resume_refund(self, order: OpenRefund) -> None:
+        """Tells a refund's story again, from the books."""
+
+    async def watch_connection(self, merchant_id: str, connection_id: str) -> None:
+        """Starts a connection's poller."""
+
+    async def continue_delivery(self, merchant_id: str, delivery_id: str) -> None:
+        """Starts a webhook's long tail with an attempt at once."""

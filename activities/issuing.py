@@ -61,7 +61,8 @@ class Issuing:
     async def issue(self, order: OpenInvoice) -> IssueOutcome:
         """Issues the bill at most once; safe to run again after any crash.
 
-        Fails with type `IssueWindowMissed` (not retryable: nothing was written) or a retryable database error.
+        A resumed order never calls the bank: the first telling of its story may have, and what it did is read. Fails
+        with type `IssueWindowMissed` (not retryable: nothing was written) or a retryable database error.
         """
         # Shielded: a worker that stops must not cut a call whose answer is on its way; `drain` waits for it.
         # A second run of the same step in this process (the engine lost the first) joins it.
@@ -76,6 +77,8 @@ class Issuing:
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _issue(self, order: OpenInvoice) -> IssueOutcome:
+        if order.resumed:
+            return await self._resume(order)
         crowded = self._crowds[order.connection_id] >= self._limits.per_connection
         if crowded and not await self._ledger.knows(order.merchant_id, order.invoice_id):
             # One ill bank must not fill the worker and stop everybody else's stories. A bill that somebody has
@@ -87,6 +90,14 @@ class Issuing:
         finally:
             self._crowds[order.connection_id] -= 1
 
+    async def _resume(self, order: OpenInvoice) -> IssueOutcome:
+        if not await self._ledger.knows(order.merchant_id, order.invoice_id):
+            raise failure(RuntimeError("the books know no such invoice"), WINDOW_MISSED, retryable=False)
+        harmless = order.is_sandbox or order.kind is not Kind.PHONE
+        # Of a QR or link whose creation has no outcome the token reached nobody, so nobody can pay it.
+        never_seen = _failed(order, Reason.UNAVAILABLE, None)
+        return await self._after_another(order, otherwise=never_seen if harmless else _unknown(order))
+
     async def _claim_and_call(self, order: OpenInvoice) -> IssueOutcome:
         # Before the claim: a database that fails while looking up the connection must not look like a lost call.
         bank = await self._bank(order)
@@ -94,15 +105,15 @@ class Issuing:
         if opening.invoice.sequence > 0:
             return IssueOutcome(booked=(await self._ledger.standing(order.merchant_id, order.invoice_id)).booked)
         if not opening.claimed and order.kind is Kind.PHONE and not order.is_sandbox:
-            return await self._after_another(order)
+            return await self._after_another(order, otherwise=_unknown(order))
         if isinstance(bank, KaspiError):
             return await self._book(order, _failed(order, Reason.MISCONFIGURED, bank))
         return await self._book(order, await _call(bank, order))
 
-    async def _after_another(self, order: OpenInvoice) -> IssueOutcome:
+    async def _after_another(self, order: OpenInvoice, *, otherwise: Change) -> IssueOutcome:
         """Somebody else claimed: waits as long as its call can last, then it has died and nobody knows the outcome.
 
-        The payer may hold a bill we cannot see: never a second one.
+        The payer may hold a bill we cannot see: never a second one. `otherwise` is booked where the dead told nothing.
         """
         for _ in range(int(self._limits.longest_call / CLAIMER_STEP) + 1):
             standing = await self._ledger.standing(order.merchant_id, order.invoice_id)
@@ -113,7 +124,7 @@ class Issuing:
             standing = await self._ledger.standing(order.merchant_id, order.invoice_id)
         if standing.told:
             return IssueOutcome(booked=standing.booked)
-        return await self._book(order, _unknown(order))
+        return await self._book(order, otherwise)
 
     async def _open(self, order: OpenInvoice) -> "Opening":
         token = uuid4().hex

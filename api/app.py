@@ -17,14 +17,23 @@ from api.health import live, ready
 from api.pay import payment_page
 from api.schemas import AmountSchema
 from api.services import Services
+from api.v1.audit_logs import audit_logs
+from api.v1.events import EventController
 from api.v1.invoices import InvoiceController
 from api.v1.merchant import kaspi_session, me, verify_organization
 from api.v1.qr import create_qr
+from api.v1.reconciliations import ReconciliationController
+from api.v1.refunds import RefundController, invoice_refunds, refund_invoice, simulate_refund
 from api.v1.sandbox import simulate
 from api.v1.webhooks import WebhookController
 from contracts.v1 import V1
+from db.audit_reads import AuditReads
 from db.engine import create_engine
+from db.event_reads import EventReads
 from db.reads import Reads
+from db.reconciliation_reads import ReconciliationReads
+from db.reconciliations import Reconciliations
+from db.refund_reads import RefundReads
 from db.registry import MerchantRecords
 from db.watches import Watches
 from runtime import settings as conf
@@ -35,7 +44,17 @@ from runtime.temporal_names import TaskQueues
 from webhooks.guard import EgressRules
 from workflows.client import Engine
 
-SECTIONS = (conf.Database, conf.Temporal, conf.Keys, conf.Api, conf.Invoices, conf.Webhooks, conf.Worker, conf.Log)
+SECTIONS = (
+    conf.Database,
+    conf.Temporal,
+    conf.Keys,
+    conf.Api,
+    conf.Invoices,
+    conf.Reconciliation,
+    conf.Webhooks,
+    conf.Worker,
+    conf.Log,
+)
 MAX_BODY_BYTES = 64 * 1024
 
 
@@ -45,7 +64,24 @@ def routes() -> list[Any]:
         "services": Provide(auth.services_of),
         "principal": Provide(auth.principal_of),
     }
-    v1 = Router("/v1", route_handlers=[InvoiceController, WebhookController, create_qr, simulate, me, kaspi_session])
+    v1 = Router(
+        "/v1",
+        route_handlers=[
+            InvoiceController,
+            WebhookController,
+            EventController,
+            RefundController,
+            refund_invoice,
+            invoice_refunds,
+            simulate_refund,
+            create_qr,
+            simulate,
+            audit_logs,
+            ReconciliationController,
+            me,
+            kaspi_session,
+        ],
+    )
     api = Router("/api", route_handlers=[v1, verify_organization], dependencies=dependencies)
     return [api, live, ready, payment_page, error_pages, docs.assets_router()]
 
@@ -92,6 +128,9 @@ def production_app(settings: conf.Settings) -> Litestar:
         hooks = settings[conf.Webhooks]
         app.state.services = Services(
             reads=Reads(pool),
+            events=EventReads(pool),
+            refunds=RefundReads(pool),
+            audit=AuditReads(pool),
             records=MerchantRecords(pool),
             watches=Watches(pool),
             engine=Engine(client, TaskQueues(settings[conf.Worker].task_queue_prefix)),
@@ -100,6 +139,9 @@ def production_app(settings: conf.Settings) -> Litestar:
             egress=EgressRules(allowed_hosts=frozenset(hooks.allowed_hosts), allow_http=hooks.allow_http),
             api=api,
             invoices=settings[conf.Invoices],
+            reconciliations=ReconciliationReads(pool),
+            reconciliation_records=Reconciliations(pool),
+            reconciliation=settings[conf.Reconciliation],
         )
         try:
             yield

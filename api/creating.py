@@ -1,29 +1,20 @@
 """Creating a bill: one round trip to the engine, and an answer that is true whatever happened."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 import msgspec
-import structlog
 from litestar import MediaType, Response
 
+from api.asking import ask_engine
 from api.idempotency import fingerprint, replay
 from api.services import Services
-from db.errors import DatabaseUnavailable
 from db.reads import Created
 from domain.bank import Scheme
 from domain.errors import Code, TolemError
 from domain.ids import INVOICE, derived_id, new_id
 from domain.invoice import Kind, OpenInvoice
 from domain.merchant import Mode, Principal
-from workflows.client import EngineAway, NotIssued
-
-log = structlog.get_logger(__name__)
-
-ENGINE_RETRY_SECONDS = 0.3
-BOOKS_PATIENCE_SECONDS = 3.0
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +76,7 @@ def _order(services: Services, principal: Principal, bill: Bill, key: str | None
         operation=bill.operation,
         request_id=request_id,
         late_watch=float(services.invoices.late_watch_seconds),
+        asked_by=principal.key_id,
         connection_id=None if bill.is_sandbox else principal.connection_id,
         phone=bill.phone,
         description=bill.description,
@@ -103,39 +95,14 @@ def _must_be_possible(principal: Principal, bill: Bill) -> None:
 
 
 async def _issue(services: Services, principal: Principal, order: OpenInvoice) -> Created | None:
-    """What the books say at the end; None means that nothing was issued and nothing of this request will be."""
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    window, patience = services.api.issue_window_seconds, services.api.answer_within_seconds
-    again = False
-    until = started + patience + BOOKS_PATIENCE_SECONDS
-    while True:
-        try:
-            await services.engine.issue(order, again=again, wait=max(0.05, patience - (loop.time() - started)))
-        except (NotIssued, EngineAway) as error:
-            again = again or isinstance(error, NotIssued)
-            # A short absence of the engine is bridged inside the window; the same ids make a repeat harmless.
-            log.info("issue_not_answered", invoice=order.invoice_id, cause=str(error))
-            if loop.time() - started < window - ENGINE_RETRY_SECONDS:
-                await asyncio.sleep(ENGINE_RETRY_SECONDS)
-                continue
-            await asyncio.sleep(max(0.0, window - (loop.time() - started)))
-            return await _from_the_books(services.reads.final_word, principal, order, until=until)
-        return await _from_the_books(services.reads.created, principal, order, until=until)
-
-
-async def _from_the_books(
-    read: Callable[[str, str], Awaitable[Created | None]], principal: Principal, order: OpenInvoice, *, until: float
-) -> Created | None:
-    """The engine was asked, so an unreadable database is a doubt, not a "nothing was issued"."""
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            return await read(principal.merchant.id, order.invoice_id)
-        except DatabaseUnavailable as error:
-            if loop.time() >= until:
-                raise TolemError(Code.CREATION_IN_DOUBT, details={"invoice_id": order.invoice_id}) from error
-            await asyncio.sleep(ENGINE_RETRY_SECONDS)
+    merchant, invoice = principal.merchant.id, order.invoice_id
+    return await ask_engine(
+        services,
+        lambda wait, again: services.engine.issue(order, again=again, wait=wait),
+        read=lambda: services.reads.created(merchant, invoice),
+        final_word=lambda: services.reads.final_word(merchant, invoice),
+        about={"invoice_id": invoice},
+    )
 
 
 def _answer(services: Services, created: Created, request_id: str) -> Response[Any]:

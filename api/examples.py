@@ -7,13 +7,18 @@ from typing import Any
 import msgspec
 from litestar.openapi.spec import Example, OpenAPI, OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody
 
+from api import reconciliation_examples
 from contracts import v1
 from contracts.v1 import STATUS, V1
+from contracts.v1_audit import audit_log
+from domain.audit import ActorKind, AuditRow
 from domain.bank import Scheme
 from domain.errors import Code, FieldError, TolemError
-from domain.event import Endpoint
+from domain.event import Endpoint, EventType
 from domain.invoice import Invoice, Kind, Reason, State
 from domain.merchant import Connection, Health, Merchant
+from domain.refund import Refund, RefundReason, RefundState
+from domain.rendering import Event
 
 _AT = datetime(2026, 11, 22, 6, 17, 33, 120000, tzinfo=UTC)
 _LATER = datetime(2026, 11, 22, 6, 18, 2, 480000, tzinfo=UTC)
@@ -48,6 +53,28 @@ _QR = msgspec.structs.replace(
     phone=None,
     qr_token="20860012345678901234567890123456789012345",  # noqa: S106 -- an example
 )
+_REFUND = Refund(
+    id="ref_n3qjm2v7o5y3c6d2xk4wz7h5ub",
+    merchant_id=_PENDING.merchant_id,
+    number=17,
+    invoice_id=_PENDING.id,
+    position=1,
+    is_sandbox=False,
+    amount=250_000,
+    state=RefundState.PENDING,
+    reason="Нет в наличии",
+    bank_payment_id=_PENDING.bank_payment_id,
+    created_at=_LATER,
+    updated_at=_LATER,
+)
+_REFUNDED = msgspec.structs.replace(
+    _REFUND,
+    state=RefundState.COMPLETED,
+    bank_return_id=9_100_000_042,
+    updated_at=_DAY_LATER,
+    completed_at=_DAY_LATER,
+)
+_SANDBOX_REFUNDED = msgspec.structs.replace(_REFUNDED, is_sandbox=True, status_reason=RefundReason.SIMULATED)
 _MERCHANT = Merchant(id=_PENDING.merchant_id, name="Demo shop", bin="210140000016", created_at=_AT)
 _CONNECTION = Connection(
     id="con_iewhsdauauk3efv2ffg5mhzst4",
@@ -75,6 +102,34 @@ _ENDPOINT = Endpoint(
     created_at=_AT,
     updated_at=_AT,
 )
+_EVENT = Event(
+    id="evt_5jq2m7v3o5y3c6d2xk4wz7h5uc",
+    merchant_id=_MERCHANT.id,
+    type=EventType.INVOICE_STATUS_CHANGED,
+    object_id=_PAID.id,
+    sequence=2,
+    cause="paid",
+    is_sandbox=False,
+    created_at=_LATER,
+    object=_PAID,
+    previous_state=State.PENDING,
+)
+_AUDIT_ROW = AuditRow(
+    id="aud_2m7v3o5y3c6d2xk4wz7h5uc5jq",
+    merchant_id=_MERCHANT.id,
+    position=87,
+    actor_kind=ActorKind.WORKFLOW,
+    actor_id=f"invoice-{_PAID.id}",
+    action="invoice.paid",
+    object_type="invoice",
+    object_id=_PAID.id,
+    is_sandbox=False,
+    created_at=_LATER,
+    previous_hash=bytes.fromhex("5f" * 32),
+    hash=bytes.fromhex("c4" * 32),
+    before=State.PENDING,
+    after=State.PAID,
+)
 _SECRET = "whsec_" + "A" * 43 + "="
 _BAD = [
     FieldError("amount", "invalid", "Must have at most two decimals."),
@@ -92,7 +147,13 @@ _ERROR_OF_STATUS = {
 }
 _CONFLICTS = {
     "cancelInvoice": TolemError(Code.INVOICE_ALREADY_PAID, details={"state": "paid"}),
+    "refundInvoice": TolemError(Code.REFUND_EXCEEDS_AVAILABLE, details={"available": "7500.00"}),
+    "createRefund": TolemError(Code.INVOICE_NOT_PAID, details={"state": "pending"}),
+    "simulateRefund": TolemError(Code.ILLEGAL_TRANSITION, details={"state": "completed"}),
     "simulateInvoice": TolemError(Code.ILLEGAL_TRANSITION, details={"state": "canceled"}),
+    "createReconciliation": TolemError(
+        Code.RECONCILIATION_RUNNING, details={"reconciliation_id": reconciliation_examples.RUNNING.id}
+    ),
 }
 
 _REQUESTS: dict[str, Any] = {
@@ -106,7 +167,11 @@ _REQUESTS: dict[str, Any] = {
     "createQr": {"amount": 2500.5, "comment": "Заказ #1042", "external_order_id": "order_1042", "is_sandbox": True},
     "checkInvoiceStatuses": {"ids": [_PENDING.id]},
     "simulateInvoice": {"status": "paid"},
+    "refundInvoice": {"amount": 2500, "reason": "Нет в наличии"},
+    "createRefund": {"invoice_id": _PENDING.id, "amount": 2500, "reason": "Нет в наличии"},
+    "simulateRefund": {"status": "completed"},
     "createWebhook": {"url": _ENDPOINT.url, "events": _ENDPOINT.events},
+    **reconciliation_examples.REQUESTS,
 }
 
 
@@ -122,12 +187,22 @@ def _answers(shape: V1) -> dict[str, Any]:
         "cancelInvoice": shape.invoice(_CANCELED),
         "checkInvoiceStatuses": {"items": [checked], "not_found": []},
         "simulateInvoice": shape.invoice(_SANDBOX_PAID),
+        "refundInvoice": shape.refund(_REFUND),
+        "createRefund": shape.refund(_REFUND),
+        "getRefund": shape.refund(_REFUNDED),
+        "listRefunds": {"items": [shape.refund(_REFUNDED)], **page},
+        "listInvoiceRefunds": {"items": [shape.refund(_REFUNDED)]},
+        "simulateRefund": shape.refund(_SANDBOX_REFUNDED),
         "verifyOrganization": {"verified": True, "organization": organization},
         "getMe": organization,
         "getKaspiSession": v1.session(_CONNECTION),
         "listWebhooks": {"items": [v1.endpoint(_ENDPOINT)]},
         "createWebhook": v1.endpoint(_ENDPOINT, _SECRET),
         "testWebhook": {"status": "queued", "endpoint_id": _ENDPOINT.id},
+        "listEvents": {"items": [shape.event(_EVENT)], "page_size": 20, "has_more": False, "next_cursor": None},
+        "getEvent": shape.event(_EVENT),
+        **reconciliation_examples.ANSWERS,
+        "listAuditLogs": {"items": [audit_log(_AUDIT_ROW)], **page},
         "live": {"status": "ok"},
         "ready": {"status": "ok", "database": "ok", "engine": "ok"},
     }

@@ -3,11 +3,16 @@
 import msgspec
 
 from contracts.v1 import V1
+from db.audit_reads import AuditReads
+from db.event_reads import EventReads
 from db.reads import Reads
+from db.reconciliation_reads import ReconciliationReads
+from db.reconciliations import Reconciliations
+from db.refund_reads import RefundReads
 from db.registry import MerchantRecords
 from db.watches import Watches
 from runtime.secrets import SealBox
-from runtime.settings import Api, Invoices
+from runtime.settings import Api, Invoices, Reconciliation
 from webhooks.guard import EgressRules
 from workflows.client import Engine
 
@@ -16,6 +21,9 @@ class Services(msgspec.Struct, frozen=True):
     """The gateways of the API; reads only, but for plain records and the wish for a status check."""
 
     reads: Reads
+    events: EventReads
+    refunds: RefundReads
+    audit: AuditReads
     records: MerchantRecords
     watches: Watches
     engine: Engine
@@ -24,4 +32,7 @@ class Services(msgspec.Struct, frozen=True):
     egress: EgressRules
     api: Api
     invoices: Invoices
+    reconciliations: ReconciliationReads
+    reconciliation_records: Reconciliations
+    reconciliation: Reconciliation
     temporal_lag: float = 1.0

@@ -2,19 +2,16 @@
 
 import rich_click as click
 
-from commands.shared import console, operator_database, run, table, workflow_engine
+from commands.shared import console, operator_database, run, table
 from db.inspection import Inspection
 from domain.invoice import Invoice, bank_reference
 from domain.money import format_amount
 from domain.phone import mask_phone
-from workflows.invoice_messages import Resolution, Resolve
-
-RESOLVE_PATIENCE_SECONDS = 30.0
 
 
 @click.group()
 def invoices() -> None:
-    """Look at bills, and settle those that need a human."""
+    """Look at bills; those that need a human are settled by `tolem attention`."""
 
 
 def _shown(invoice: Invoice) -> list[tuple[str, str]]:
@@ -49,49 +46,5 @@ def invoices_show(invoice_id: str) -> None:
             attempts = "" if one.attempts is None else str(one.attempts)
             told.add_row(one.event_id, one.cause, when, one.delivery_id or "", one.state or "", attempts, last)
         console.print(told)
-
-    run(work())
-
-
-@invoices.command("attention")
-@click.option("--merchant", "merchant_id", help="Only this merchant's.")
-def invoices_attention(merchant_id: str | None) -> None:
-    """Bills that wait for a human, and why."""
-
-    async def work() -> None:
-        rows = table("id", "merchant", "why", "state", "amount", "reference", "since")
-        async with operator_database() as engine:
-            for one in await Inspection(engine).attention(merchant_id):
-                since = f"{one.updated_at:%Y-%m-%d %H:%M}"
-                why = one.attention or ""
-                reference = bank_reference(one.id)
-                rows.add_row(one.id, one.merchant_id, why, one.state, format_amount(one.amount), reference, since)
-        console.print(rows)
-
-    run(work())
-
-
-@invoices.command("resolve")
-@click.argument("invoice_id")
-@click.option("--bank-payment", type=int, help="The QrPaymentId found in the Kaspi Pay app by the bill's reference.")
-@click.option("--absent", is_flag=True, help="The bill is **certainly** not in the Kaspi Pay app.")
-@click.option("--recheck", is_flag=True, help="Look at the bank again, after a word or an id that was not known.")
-@click.option("--accept-paid", is_flag=True, help="Paid with another amount, and that is fine.")
-def invoices_resolve(
-    invoice_id: str, bank_payment: int | None, *, absent: bool, accept_paid: bool, recheck: bool
-) -> None:
-    """Settle a bill in attention; what the bank can confirm is read first. See `tolem invoices attention`."""
-    chosen = [
-        *([Resolve(action=Resolution.BANK_PAYMENT, bank_payment_id=bank_payment)] if bank_payment is not None else []),
-        *([Resolve(action=Resolution.ABSENT)] if absent else []),
-        *([Resolve(action=Resolution.ACCEPT_PAID)] if accept_paid else []),
-        *([Resolve(action=Resolution.RECHECK)] if recheck else []),
-    ]
-    if len(chosen) != 1:
-        raise click.UsageError("Give exactly one of --bank-payment, --absent, --accept-paid and --recheck.")
-
-    async def work() -> None:
-        await (await workflow_engine()).resolve(invoice_id, chosen[0], wait=RESOLVE_PATIENCE_SECONDS)
-        console.print("resolved; see `tolem invoices show`")
 
     run(work())

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from commands.operator_name import operator_name
 from db.engine import create_engine
 from db.errors import DatabaseError
 from db.registry import Registry
@@ -40,7 +41,7 @@ async def operator_database() -> AsyncIterator[AsyncEngine]:
 async def operator_registry() -> AsyncIterator[Registry]:
     """Every merchant's records."""
     async with operator_database() as engine:
-        yield Registry(engine)
+        yield Registry(engine, operator_name())
 
 
 async def workflow_engine() -> Engine:

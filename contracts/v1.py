@@ -11,6 +11,7 @@ from contracts.v1_json import (
     EndpointJson,
     ErrorJson,
     EventData,
+    EventJson,
     InvoiceJson,
     MerchantJson,
     QrJson,
@@ -48,7 +49,9 @@ STATUS: dict[Code, int] = {
     Code.INVOICE_NOT_PAID: 409,
     Code.REFUND_EXCEEDS_AVAILABLE: 409,
     Code.REFUND_UNSUPPORTED: 409,
+    Code.REFUND_CLOSED: 409,
     Code.NOT_SANDBOX: 409,
+    Code.RECONCILIATION_RUNNING: 409,
     Code.ENGINE_UNAVAILABLE: 503,
     Code.ENGINE_SLOW: 503,
     Code.DATABASE_UNAVAILABLE: 503,
@@ -184,18 +187,20 @@ class V1:
 
     def webhook(self, event: Event, endpoint_id: str) -> bytes:
         """The bytes that are stored, signed and sent."""
-        return msgspec.json.encode(
-            WebhookJson(
-                id=event.id,
-                type=event.type,
-                api_version=API_VERSION,
-                merchant_id=event.merchant_id,
-                endpoint_id=endpoint_id,
-                is_sandbox=event.is_sandbox,
-                sequence=event.sequence,
-                created_at=show(event.created_at),
-                data=EventData(object=self._object(event), previous_state=event.previous_state),
-            )
+        body = WebhookJson(**msgspec.structs.asdict(self.event(event)), endpoint_id=endpoint_id)
+        return msgspec.json.encode(body)
+
+    def event(self, event: Event) -> EventJson:
+        """The JSON of an event, as the feed shows it."""
+        return EventJson(
+            id=event.id,
+            type=event.type,
+            api_version=API_VERSION,
+            merchant_id=event.merchant_id,
+            is_sandbox=event.is_sandbox,
+            sequence=event.sequence,
+            created_at=show(event.created_at),
+            data=EventData(object=self._object(event), previous_state=event.previous_state),
         )
 
     def _object(self, event: Event) -> InvoiceJson | RefundJson | SessionJson | dict[str, str]:

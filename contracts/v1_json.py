@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from domain.errors import Code, FieldError
+from domain.event import EventType
 from domain.invoice import Attention, Kind, PublicStatus, Reason, State
 from domain.money import CURRENCY
 from domain.refund import RefundAttention, RefundReason, RefundState
@@ -141,21 +142,26 @@ class EndpointJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class EventData(msgspec.Struct, frozen=True, kw_only=True):
-    """What a webhook is about."""
+    """What an event is about, as it was then. `previous_state` is null where nothing changed its state."""
 
-    object: Any
+    object: Annotated[Any, Meta(description="The invoice, refund or Kaspi session as its own GET showed it then.")]
     previous_state: str | None
 
 
-class WebhookJson(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of a webhook."""
+class EventJson(msgspec.Struct, frozen=True, kw_only=True):
+    """An event. Per object `sequence` grows."""
 
-    id: str
-    type: str
+    id: Annotated[str, Meta(examples=["evt_5jq2m7v3o5y3c6d2xk4wz7h5uc"])]
+    type: EventType
     api_version: str
     merchant_id: str
-    endpoint_id: str
     is_sandbox: bool
     sequence: int
     created_at: Moment
     data: EventData
+
+
+class WebhookJson(EventJson, frozen=True, kw_only=True):
+    """The body of a webhook: the event, and the endpoint it is for."""
+
+    endpoint_id: str

@@ -10,6 +10,7 @@ from domain.event import API_VERSION, DeliveryState, EventType, wanted
 from domain.ids import DELIVERY, EVENT, new_id
 from domain.invoice import DeliveryRef, Invoice
 from domain.merchant import Connection
+from domain.refund import Refund
 from domain.rendering import Event, Renderer
 
 _ENDPOINTS = text(
@@ -18,8 +19,8 @@ _ENDPOINTS = text(
 )
 _EVENT = text(
     "insert into events"
-    " (id, merchant_id, type, object_id, sequence, cause, is_sandbox, api_version, object, created_at)"
-    " values (:id, :merchant, :type, :object_id, :sequence, :cause, :sandbox, :version, :object, :now)"
+    " (id, merchant_id, type, object_id, sequence, cause, is_sandbox, api_version, object, previous_state, created_at)"
+    " values (:id, :merchant, :type, :object_id, :sequence, :cause, :sandbox, :version, :object, :previous, :now)"
 )
 _DELIVERY = text(
     "insert into deliveries (id, merchant_id, event_id, endpoint_id, body, next_attempt_at)"
@@ -41,7 +42,7 @@ _DUE_OF_OBJECT = text(
 async def announce(
     connection: AsyncConnection,
     renderer: Renderer,
-    thing: Invoice | Connection,
+    thing: Invoice | Refund | Connection,
     *,
     type_: EventType,
     sequence: int,
@@ -82,6 +83,7 @@ async def _write_event(connection: AsyncConnection, event: Event) -> None:
             "sandbox": event.is_sandbox,
             "version": API_VERSION,
             "object": msgspec.json.encode(event.object),
+            "previous": event.previous_state,
             "now": event.created_at,
         },
     )

@@ -4,7 +4,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db import announcing
+from db import announcing, audit, registry_audit
 from db.engine import as_merchant
 from db.rows import CONNECTION_COLUMNS, to_connection
 from domain.event import Attempted, AttemptOutcome, DeliveryState, DueDelivery, EventType
@@ -135,12 +135,13 @@ class Deliveries:
                 values = {"merchant": merchant_id, "id": connection_id, "cause": cause, "telling": telling or []}
                 found = await connection.execute(_ORPHANS, values)
                 return [DeliveryRef(id=one.id, endpoint_id=one.endpoint_id) for one in found]
+            before = (row["health"], row["health_reason"])
             changed = await connection.execute(
                 _HEALTH_CHANGED, {"id": connection_id, "health": health, "reason": reason}
             )
             row = changed.mappings().one()
             after = to_connection({name: row[name] for name in row if name != "health_sequence"})
-            return await announcing.announce(
+            due = await announcing.announce(
                 connection,
                 self._renderer,
                 after,
@@ -150,3 +151,6 @@ class Deliveries:
                 is_sandbox=False,
                 now=after.health_changed_at,
             )
+            told = registry_audit.connection_health(merchant_id, connection_id, before, (health, reason))
+            await audit.append(connection, told)
+        return due

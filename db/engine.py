@@ -61,6 +61,9 @@ _LOST = (
     OperationalError,
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
+    # What asyncpg says of a statement on a connection whose server has crashed between two statements ("cannot switch
+    # to state 15; another operation (2) is in progress"): found by `make torture`.
+    asyncpg.InternalClientError,
 )
 # Class 57 (shutdown, crash), 58 (system), 53 (out of resources), 40 (serialization, deadlock), 55P03 (lock timeout),
 # 08 (connection): nothing is wrong with the statement, so the same statement may be tried again.

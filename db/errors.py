@@ -3,8 +3,12 @@
 DatabaseError
 ├── DatabaseUnavailable   the statement may or may not have run; every write here is idempotent, so repeat it
 ├── BankPaymentTaken      another invoice already has this bank payment
-└── IssueWindowMissed     the bill was asked for too late; nothing was written and nothing may be issued
+├── IssueWindowMissed     it was asked for too late; nothing was written and nothing may be issued
+├── RefundRefused         the books allow no such refund; nothing was written
+└── ReconciliationRuns    the connection's last reconciliation is not over; nothing was written
 """
+
+from domain.errors import Code
 
 
 class DatabaseError(Exception):
@@ -21,3 +25,20 @@ class IssueWindowMissed(DatabaseError):
 
 class BankPaymentTaken(DatabaseError):
     """One bank payment belongs to one invoice."""
+
+
+class RefundRefused(DatabaseError):
+    """`code` says why, `available` is what could be refunded (tiyn), where that is the reason."""
+
+    def __init__(self, code: Code, available: int | None = None) -> None:
+        super().__init__(code.value)
+        self.code = code
+        self.available = available
+
+
+class ReconciliationRuns(DatabaseError):
+    """One at a time per connection; `run_id` is the one that is not over."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__("a reconciliation is running")
+        self.run_id = run_id

@@ -7,13 +7,19 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import transaction
-from db.rows import INVOICE_COLUMNS, to_invoice
+from db.rows import INVOICE_COLUMNS, REFUND_COLUMNS, to_invoice, to_refund
 from domain.event import DeliveryState
 from domain.invoice import Invoice
+from domain.refund import Refund
 
 _INVOICE = text(f"select {INVOICE_COLUMNS} from invoices where id = :id")
 _ATTENTION = text(
     f"select {INVOICE_COLUMNS} from invoices where attention is not null"
+    " and (cast(:merchant as text) is null or merchant_id = :merchant) order by created_at desc, id limit :limit"
+)
+_REFUND = text(f"select {REFUND_COLUMNS} from refunds where id = :id")
+_REFUND_ATTENTION = text(
+    f"select {REFUND_COLUMNS} from refunds where attention is not null and state in ('pending', 'processing')"
     " and (cast(:merchant as text) is null or merchant_id = :merchant) order by created_at desc, id limit :limit"
 )
 _TOLD = text(
@@ -81,6 +87,18 @@ class Inspection:
             told=[msgspec.convert(one, Told) for one in told],
             watch=None if watch is None else msgspec.convert(watch, Watch),
         )
+
+    async def refund(self, refund_id: str) -> Refund | None:
+        """One refund of any merchant."""
+        async with transaction(self._engine) as connection:
+            row = (await connection.execute(_REFUND, {"id": refund_id})).mappings().one_or_none()
+        return None if row is None else to_refund(row)
+
+    async def refund_attention(self, merchant_id: str | None, *, limit: int = 100) -> list[Refund]:
+        """Refunds that wait for a human, newest first."""
+        async with transaction(self._engine) as connection:
+            found = await connection.execute(_REFUND_ATTENTION, {"merchant": merchant_id, "limit": limit})
+            return [to_refund(row) for row in found.mappings()]
 
     async def attention(self, merchant_id: str | None, *, limit: int = 100) -> list[Invoice]:
         """Invoices that wait for a human, newest first."""

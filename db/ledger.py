@@ -1,4 +1,7 @@
-"""The money writes. One call = one transaction = state + event + deliveries due; each may be repeated safely."""
+"""The money writes. One call = one transaction = state + event + deliveries due + audit row; each may be repeated.
+
+The audit row stands in the last statement of each transaction: it locks the merchant's chain until the commit.
+"""
 
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -8,7 +11,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from db import announcing
+from db import announcing, audit, invoice_audit
 from db.engine import as_merchant
 from db.errors import BankPaymentTaken, IssueWindowMissed
 from db.key_hash import key_hash
@@ -73,7 +76,7 @@ _CLAIM = text(
             set fingerprint = excluded.fingerprint, resource_id = excluded.resource_id, created_at = now(),
                 answer_status = null, answer_body = null
             where idempotency_keys.created_at < now() - interval '30 days'
-    )
+    ), audited as ({audit.insert_from("opened")})
     select {INVOICE_COLUMNS} from opened
     """
 )
@@ -87,9 +90,9 @@ _SET = (
     "update invoices set state = :state, status_reason = :status_reason, attention = :attention,"
     " bank_payment_id = :bank_payment_id, bank_code = :bank_code, qr_token = :qr_token, payment_link = :payment_link,"
     " expires_at = :expires_at, deadline_at = :deadline_at, paid_at = :paid_at, sequence = :sequence,"
-    " updated_at = :updated_at where id = :id"
+    " refunded_outside = :refunded_outside, updated_at = :updated_at where id = :id"
 )
-_WRITE = text(_SET)
+_WRITE = text(f"with written as ({_SET} returning id) {audit.insert_from('written')}")
 # The first change of an invoice is its creation's answer: state, kept answer and watch in one statement.
 _WRITE_FIRST = text(
     f"""
@@ -97,7 +100,7 @@ _WRITE_FIRST = text(
         update idempotency_keys set answer_status = :answer_status, answer_body = :answer_body
         where merchant_id = :merchant_id and resource_id = :id and answer_status is null
     )
-    select id from written
+    {audit.insert_from("written")}
     """
 )
 _WATCH = text(
@@ -111,7 +114,9 @@ _WATCH_CLOSED = text(
 )
 _WATCH_PAID = text("delete from bank_watches where invoice_id = :id and merchant_id = :merchant")
 _CANCEL_ASKED = text(
-    "update bank_watches set cancel_requested = true where invoice_id = :id and merchant_id = :merchant"
+    "with asked as (update bank_watches set cancel_requested = true"
+    " where invoice_id = :id and merchant_id = :merchant and not cancel_requested returning invoice_id)"
+    f" {audit.insert_from('asked')}"
 )
 
 
@@ -133,6 +138,7 @@ class Ledger:
             values["claim_token"] = claim_token or uuid4().hex
             values["mode"] = "test" if order.is_sandbox else "live"
             values["key_hash"] = key_hash(order.idempotency_key) if order.idempotency_key else None
+            values |= audit.values(invoice_audit.opened(order))
             row = (await connection.execute(_CLAIM, values)).mappings().one_or_none()
             if row is not None:
                 return Opening(invoice=to_invoice(row), claimed=True)
@@ -155,15 +161,16 @@ class Ledger:
                 )
                 return _booked(before, row["deadline_at"], due, created=False)
             deadline = change.issued.deadline if change.issued else row["deadline_at"]
-            values = {name: getattr(after, name) for name in _WRITTEN_FIELDS} | {"deadline_at": deadline}
-            if before.sequence == 0:
-                status, body = self._renderer.creation_answer(after, row["request_id"])
-                values |= {"merchant_id": after.merchant_id, "answer_status": status, "answer_body": body}
-            await _write(connection, _WRITE_FIRST if before.sequence == 0 else _WRITE, values)
             await _watch(connection, before, after, change)
             in_time = change.announce_after is not None and row["clock"] < change.announce_after - ANSWER_MARGIN
             silent = in_time or not change.announce
             due = [] if silent else await self._announce(connection, before, after, change)
+            values = {name: getattr(after, name) for name in _WRITTEN_FIELDS} | {"deadline_at": deadline}
+            values |= audit.values(invoice_audit.changed(before, after, change))
+            if before.sequence == 0:
+                status, body = self._renderer.creation_answer(after, row["request_id"])
+                values |= {"merchant_id": after.merchant_id, "answer_status": status, "answer_body": body}
+            await _write(connection, _WRITE_FIRST if before.sequence == 0 else _WRITE, values)
         return _booked(after, deadline, due, created=True)
 
     async def knows(self, merchant_id: str, invoice_id: str) -> bool:
@@ -199,10 +206,14 @@ class Ledger:
             previous_state=before.state,
         )
 
-    async def cancel_asked(self, merchant_id: str, invoice_id: str) -> None:
-        """Remembers that the merchant wants to cancel, so that the bank's plain "Error" later reads as canceled."""
+    async def cancel_asked(self, merchant_id: str, invoice_id: str, asked_by: str | None = None) -> None:
+        """Remembers that the merchant wants to cancel, so that the bank's plain "Error" later reads as canceled.
+
+        `asked_by` is the id of the API key, None for a wish from the Temporal UI.
+        """
+        entry = audit.values(invoice_audit.cancel_asked(merchant_id, invoice_id, asked_by))
         async with as_merchant(self._engine, merchant_id) as connection:
-            await connection.execute(_CANCEL_ASKED, {"id": invoice_id, "merchant": merchant_id})
+            await connection.execute(_CANCEL_ASKED, {"id": invoice_id, "merchant": merchant_id} | entry)
 
 
 async def _write(connection: AsyncConnection, statement: TextClause, values: dict[str, object]) -> None:
@@ -242,7 +253,7 @@ _CLAIM_FIELDS = (
 )  # fmt: skip
 _WRITTEN_FIELDS = (
     "id", "state", "status_reason", "attention", "bank_payment_id", "bank_code", "qr_token", "payment_link",
-    "expires_at", "paid_at", "sequence", "updated_at",
+    "expires_at", "paid_at", "refunded_outside", "sequence", "updated_at",
 )  # fmt: skip
 
 
@@ -261,7 +272,9 @@ def _changed(before: Invoice, change: Change, now: datetime) -> Invoice | None:
     late = moves and state is State.PAID and before.state in CLOSED_UNPAID
     if late:
         attention, reason = Attention.PAID_LATE, Reason.PAID_LATE
-    if not moves and (attention, reason) == (before.attention, before.status_reason):
+    outside = max(before.refunded_outside, change.refunded_outside or 0)
+    kept = (before.attention, before.status_reason, before.refunded_outside)
+    if not moves and (attention, reason, outside) == kept:
         return None
     issued = change.issued
     return msgspec.structs.replace(
@@ -275,6 +288,7 @@ def _changed(before: Invoice, change: Change, now: datetime) -> Invoice | None:
         payment_link=issued.payment_link if issued else before.payment_link,
         expires_at=issued.expires_at if issued else before.expires_at,
         paid_at=now if state is State.PAID and before.paid_at is None else before.paid_at,
+        refunded_outside=outside,
         sequence=before.sequence + 1,
         updated_at=now,
     )

@@ -1,4 +1,4 @@
-"""Plain records that are not money: merchants, keys, connections, webhook endpoints."""
+"""Plain records that are not money: merchants, keys, connections, webhook endpoints; each write with its audit row."""
 
 import secrets
 from datetime import datetime
@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from db import audit, registry_audit
 from db.engine import as_merchant, transaction
 from db.rows import CONNECTION_COLUMNS, ENDPOINT_COLUMNS, to_connection, to_endpoint
 from domain.bank import Scheme
@@ -28,8 +29,10 @@ _KEYS = text(
     "select id, merchant_id, mode, name, hint, created_at, revoked_at from api_keys"
     " where merchant_id = :merchant order by created_at, id"
 )
-_REVOKE = text("update api_keys set revoked_at = now() where id = :id and revoked_at is null returning id")
-_RETIRE = text("update connections set active = 0 where merchant_id = :merchant and active = 1")
+_REVOKE = text(
+    "update api_keys set revoked_at = now() where id = :id and revoked_at is null returning id, merchant_id, mode"
+)
+_RETIRE = text("update connections set active = 0 where merchant_id = :merchant and active = 1 returning id, health")
 _NEW_CONNECTION = text(
     "insert into connections (id, merchant_id, scheme, base_url, organization_bin, trade_point_id, trade_point_name,"
     " device_id, secrets_sealed, health, health_changed_at, last_ok_at)"
@@ -56,6 +59,10 @@ _NEW_ENDPOINT = text(
 _SEALED_IN_USE = text(
     f"select {CONNECTION_COLUMNS}, secrets_sealed from connections where merchant_id = :merchant and active = 1"
 )
+
+
+# Who writes where no person's name is known: seeds and scripts.
+UNNAMED_OPERATOR = "tolem-cli"
 
 
 class ApiKeyRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,10 +102,14 @@ def new_endpoint_id() -> str:
 
 
 class Registry:
-    """Operators' records over every merchant; needs the operator role's engine."""
+    """Operators' records over every merchant; needs the operator role's engine.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    `operator` is the name that the audit log keeps beside what is written.
+    """
+
+    def __init__(self, engine: AsyncEngine, operator: str = UNNAMED_OPERATOR) -> None:
         self._engine = engine
+        self._operator = operator
 
     async def merchants(self) -> list[Merchant]:
         """Every merchant, oldest first."""
@@ -115,7 +126,9 @@ class Registry:
         """A new merchant; the BIN is checked by the caller (domain.bin)."""
         values = {"id": new_id(MERCHANT), "name": name, "bin": bin_, "salt": secrets.token_bytes(32)}
         async with transaction(self._engine) as connection:
-            return msgspec.convert((await connection.execute(_NEW_MERCHANT, values)).mappings().one(), Merchant)
+            made = msgspec.convert((await connection.execute(_NEW_MERCHANT, values)).mappings().one(), Merchant)
+            await audit.append(connection, registry_audit.merchant_created(made.id, self._operator))
+        return made
 
     async def add_key(self, merchant_id: str, mode: Mode, name: str, *, hashed: bytes, hint: str) -> str:
         """Keeps a key's hash; gives the key's id."""
@@ -123,6 +136,7 @@ class Registry:
         values = {"id": key_id, "merchant": merchant_id, "mode": mode, "name": name, "hash": hashed, "hint": hint}
         async with transaction(self._engine) as connection:
             await connection.execute(_NEW_KEY, values)
+            await audit.append(connection, registry_audit.key_created(merchant_id, key_id, mode, self._operator))
         return key_id
 
     async def keys(self, merchant_id: str) -> list[ApiKeyRow]:
@@ -134,15 +148,25 @@ class Registry:
     async def revoke_key(self, key_id: str) -> bool:
         """True when the key was valid until now."""
         async with transaction(self._engine) as connection:
-            return (await connection.execute(_REVOKE, {"id": key_id})).scalar_one_or_none() is not None
+            row = (await connection.execute(_REVOKE, {"id": key_id})).one_or_none()
+            if row is None:
+                return False
+            told = registry_audit.key_revoked(row.merchant_id, row.id, Mode(row.mode), self._operator)
+            await audit.append(connection, told)
+        return True
 
     async def add_connection(self, new: NewConnection) -> Connection:
         """Puts the link into use; the one before stays for its open payments."""
         async with transaction(self._engine) as connection:
-            await connection.execute(_RETIRE, {"merchant": new.merchant_id})
+            retired = (await connection.execute(_RETIRE, {"merchant": new.merchant_id})).all()
             values = msgspec.structs.asdict(new)
             values["merchant"] = values.pop("merchant_id")
-            return to_connection((await connection.execute(_NEW_CONNECTION, values)).mappings().one())
+            made = to_connection((await connection.execute(_NEW_CONNECTION, values)).mappings().one())
+            for old in retired:
+                told = registry_audit.connection_retired(new.merchant_id, old.id, old.health, self._operator)
+                await audit.append(connection, told)
+            await audit.append(connection, registry_audit.connection_created(made.merchant_id, made.id, self._operator))
+        return made
 
     async def connections(self) -> list[Connection]:
         """Every link in use."""
@@ -179,9 +203,18 @@ class MerchantRecords:
         return None if row is None else _with_secrets(row)
 
     async def add_endpoint(
-        self, merchant_id: str, endpoint_id: str, *, url: str, events: list[str], is_sandbox: bool, sealed: bytes
+        self,
+        merchant_id: str,
+        endpoint_id: str,
+        *,
+        url: str,
+        events: list[str],
+        is_sandbox: bool,
+        sealed: bytes,
+        asked_by: str,
+        request_id: str | None = None,
     ) -> Endpoint:
-        """A new webhook receiver."""
+        """A new webhook receiver; `asked_by` is the API key's id."""
         values = {
             "id": endpoint_id,
             "merchant": merchant_id,
@@ -191,4 +224,9 @@ class MerchantRecords:
             "sealed": sealed,
         }
         async with as_merchant(self._engine, merchant_id) as connection:
-            return to_endpoint((await connection.execute(_NEW_ENDPOINT, values)).mappings().one())
+            made = to_endpoint((await connection.execute(_NEW_ENDPOINT, values)).mappings().one())
+            told = registry_audit.endpoint_created(
+                merchant_id, made.id, is_sandbox=is_sandbox, key=asked_by, request_id=request_id
+            )
+            await audit.append(connection, told)
+        return made

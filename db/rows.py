@@ -6,10 +6,24 @@ from sqlalchemy import RowMapping
 from domain.event import Endpoint
 from domain.invoice import Invoice
 from domain.merchant import Connection
+from domain.refund import Refund, RefundAttempt
 
 INVOICE_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Invoice))
 CONNECTION_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Connection))
 ENDPOINT_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Endpoint))
+
+REFUND_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Refund))
+ATTEMPT_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(RefundAttempt))
+
+
+def to_refund(row: RowMapping | dict[str, object]) -> Refund:
+    """A row of `REFUND_COLUMNS`."""
+    return msgspec.convert(row, Refund)
+
+
+def to_attempt(row: RowMapping | dict[str, object]) -> RefundAttempt:
+    """A row of `ATTEMPT_COLUMNS`."""
+    return msgspec.convert(row, RefundAttempt)
 
 
 def to_invoice(row: RowMapping | dict[str, object]) -> Invoice:

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import as_merchant
+from db.resuming import invoice_order
 from domain.invoice import Attention, Kind, OpenInvoice, State
 
 # Due now, the merchant's own requests first. The poller of a connection is alone (one workflow, one activity), so
@@ -64,12 +65,6 @@ _NEEDED = text(
     "   and i.state in ('processing', 'pending'))"
     " from connections c where c.merchant_id = :merchant and c.id = :connection"
 )
-_ORDER = text(
-    "select id as invoice_id, merchant_id, kind, is_sandbox, amount, created_at as issue_before,"
-    " created_at as answer_by, request_id, connection_id, phone, description, external_order_id"
-    " from invoices where merchant_id = :merchant and id = :id"
-)
-RESUMED_LATE_WATCH = 60.0
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,9 +188,9 @@ class Watches:
             return bool((await connection.execute(_NEEDED, values)).scalar_one_or_none())
 
     async def order(self, merchant_id: str, invoice_id: str) -> OpenInvoice:
-        """The command to resume the story of a bill that has none any more; its window to issue is long over."""
+        """The command to resume the story of a bill that has none any more."""
         async with as_merchant(self._engine, merchant_id) as connection:
-            found = await connection.execute(_ORDER, {"merchant": merchant_id, "id": invoice_id})
-            row = found.mappings().one()
-        stays = {"fingerprint": "", "operation": "resumed", "late_watch": RESUMED_LATE_WATCH}
-        return msgspec.convert(dict(row) | stays, OpenInvoice)
+            found = await invoice_order(connection, invoice_id)
+        if found is None:
+            raise LookupError("no such invoice")
+        return found

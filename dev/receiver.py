@@ -75,6 +75,10 @@ class WebhookReceiver:
         """The answers of the next requests, before `default` is used again."""
         self._answers.extend(answers)
 
+    def answer_well(self) -> None:
+        """Forgets the answers of `answer_next` that nobody has got yet."""
+        self._answers.clear()
+
     async def wait_for(
         self, matches: Callable[[Received], bool] = lambda _: True, *, count: int = 1, seconds: float = 30.0
     ) -> list[Received]:

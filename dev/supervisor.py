@@ -44,6 +44,13 @@ class Supervisor:
         """The process that has the name now."""
         return self._running[name].pid
 
+    def kill9(self, name: str) -> bool:
+        """SIGKILL to one child and its group, as a crash would; it comes back by itself. False if it does not run."""
+        runs = name in self._running and self._running[name].returncode is None
+        if runs:
+            self._running[name].kill_group()
+        return runs
+
     async def start(self, child: Child) -> None:
         """Starts a child and waits until it serves; `ChildFailed` if it ends before or takes too long."""
         name = child.command.name

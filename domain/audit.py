@@ -55,3 +55,8 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     after: str | None = None
     request_id: str | None = None
     note: str | None = None
+
+
+def standing(state: str, attention: str | None) -> str:
+    """How `before` and `after` show a state: the word alone, or `paid/paid_after_close` where somebody has to look."""
+    return state if attention is None else f"{state}/{attention}"

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from domain.invoice import Reason, State
+from domain.invoice import CLOSED_UNPAID, OPEN, Reason, State
 
 
 class Verdict(StrEnum):
@@ -19,6 +19,10 @@ class Verdict(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"
     UNKNOWN = "unknown"
+
+
+# The payer has not decided yet.
+STILL_OPEN = frozenset({Verdict.WAITING, Verdict.SCANNED})
 
 
 class Scheme(StrEnum):
@@ -56,3 +60,18 @@ def next_step(verdict: Verdict, *, cancel_requested: bool) -> tuple[State, Reaso
     if cancel_requested and verdict in {Verdict.CANCELED, Verdict.FAILED}:
         return State.CANCELED, Reason.CANCELED_BY_MERCHANT
     return step
+
+
+def agrees(fact: BankFact, state: State, amount: int, *, payable: bool) -> bool:
+    """True when the bank's word and our state tell the same story of a bill of `amount` tiyn.
+
+    `payable`: a bill that the bank calls open could still be paid, so it must not be closed here. A purchase by QR or
+    link may be called open for ever after its time (Kaspi guide §3.1).
+    """
+    if fact.verdict is Verdict.UNKNOWN:
+        return False
+    if fact.verdict is Verdict.PAID:
+        return state not in OPEN | CLOSED_UNPAID and fact.amount in {None, amount}
+    if fact.verdict in STILL_OPEN:
+        return state in OPEN or (state in CLOSED_UNPAID and not payable)
+    return state in CLOSED_UNPAID

@@ -28,7 +28,9 @@ class Code(StrEnum):
     INVOICE_NOT_PAID = "invoice_not_paid"
     REFUND_EXCEEDS_AVAILABLE = "refund_exceeds_available"
     REFUND_UNSUPPORTED = "refund_not_supported_by_scheme"
+    REFUND_CLOSED = "refund_closed"
     NOT_SANDBOX = "not_a_sandbox_invoice"
+    RECONCILIATION_RUNNING = "reconciliation_running"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     ENGINE_SLOW = "engine_slow"
     DATABASE_UNAVAILABLE = "database_unavailable"
@@ -60,12 +62,15 @@ MESSAGES: dict[Code, str] = {
     Code.REFUND_EXCEEDS_AVAILABLE: "The amount is more than what can still be refunded; see details.available.",
     Code.REFUND_UNSUPPORTED: "The Kaspi scheme of this payment cannot refund without the customer; refund it in the"
     " Kaspi Pay app.",
+    Code.REFUND_CLOSED: "The refund's story is over; it takes no more changes.",
     Code.NOT_SANDBOX: "Only sandbox objects can be simulated.",
+    Code.RECONCILIATION_RUNNING: "A reconciliation of this Kaspi connection is not over yet; see"
+    " details.reconciliation_id.",
     Code.ENGINE_UNAVAILABLE: "The engine or its worker is unavailable; nothing was issued."
     " Repeat with the same Idempotency-Key.",
     Code.ENGINE_SLOW: "The engine or its worker did not answer in time; nothing was lost, read the object later.",
     Code.DATABASE_UNAVAILABLE: "The database is unavailable. Repeat later, a creation with the same Idempotency-Key.",
-    Code.CREATION_IN_DOUBT: "The books cannot be read now, and the bill may have been issued. Read details.invoice_id"
+    Code.CREATION_IN_DOUBT: "The books cannot be read now, and it may have been made. Read the object in details"
     " later, or repeat with the same Idempotency-Key; never repeat without a key.",
     Code.ILLEGAL_TRANSITION: "The object cannot go to this state from its present one.",
     Code.INTERNAL: "An unexpected error happened on our side; quote request_id to the operator.",

@@ -196,7 +196,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     first result. `state` None keeps the state (an attention set or cleared). `announce` False books silently, and so
     does a moment before `announce_after` (the database's clock): what the HTTP answer itself tells is no event.
     `requires` is the attention that must still stand, for decisions of people who may have seen an old picture.
-    `operator` is who decided and `note` why, where a person did (for the audit log).
+    `operator` is who decided and `note` why, where a person did (for the audit log); `asked_by` is the API key's id
+    where a request of the merchant did. `refunded_outside` is what others have refunded by now, in tiyn: it
+    never falls.
     """
 
     invoice_id: str
@@ -213,6 +215,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     announce_after: datetime | None = None
     operator: str | None = None
     note: str | None = None
+    asked_by: str | None = None
+    refunded_outside: int | None = None
 
 
 class DeliveryRef(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from domain.errors import Code
 from domain.invoice import DeliveryRef, Invoice, State
 
 
@@ -62,6 +63,19 @@ def available_for_refund(invoice: Invoice) -> int:
     return max(0, invoice.amount - invoice.refunded - invoice.refund_pending - invoice.refunded_outside)
 
 
+def refund_refusal(invoice: Invoice, asked: int | None) -> tuple[Code, int | None] | None:
+    """Why the books allow no such refund (code, and what could be refunded in tiyn), None when they do.
+
+    `asked` None is all that is left.
+    """
+    available = available_for_refund(invoice)
+    if invoice.state not in REFUNDABLE and invoice.state is not State.REFUNDED:
+        return Code.INVOICE_NOT_PAID, None
+    if available < (1 if asked is None else asked):
+        return Code.REFUND_EXCEEDS_AVAILABLE, available
+    return None
+
+
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
     """Money on its way back. Amounts in tiyn, times aware UTC. `position` is its place among its invoice's refunds."""
 
@@ -86,6 +100,20 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int = 0
 
 
+def as_recorded(refund: Refund) -> Refund:
+    """The refund as it was when it was recorded: what the answer to its creation shows, whenever it is asked for."""
+    return msgspec.structs.replace(
+        refund,
+        state=RefundState.PENDING,
+        attention=None,
+        status_reason=None,
+        bank_return_id=None,
+        bank_code=None,
+        updated_at=refund.created_at,
+        completed_at=None,
+    )
+
+
 class SimulatedRefund(StrEnum):
     """What the simulated bank does with a sandbox refund; `PENDING` waits for the `simulate` call."""
 
@@ -97,7 +125,10 @@ class SimulatedRefund(StrEnum):
 
 class OpenRefund(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The command to refund. `amount` None asks for all that is left; `open_before` is a moment of the database's
-    clock after which nothing may be recorded any more. `asked_by` is the API key's id.
+    clock after which nothing may be recorded any more. `asked_by` is the API key's id. `read_back_window` is how many
+    seconds a lost answer is looked for before it counts as not executed, `longest_call` how many seconds a call can
+    last in a process of which nothing is heard any more. `resumed` is a story told again from the
+    books, because its first telling is gone.
     """
 
     refund_id: str
@@ -113,6 +144,8 @@ class OpenRefund(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
     idempotency_key: str | None = None
     simulate: SimulatedRefund = SimulatedRefund.COMPLETED
+    read_back_window: float = 300.0
+    longest_call: float = 60.0
     resumed: bool = False
 
 
@@ -183,7 +216,7 @@ class RefundChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class RefundAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One payment/return: what was available before it, when it was about to be sent, what came back."""
+    """One payment/return: what was available before it, when it was about to be sent, what came back and when."""
 
     number: int
     available_before: int
@@ -192,23 +225,26 @@ class RefundAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     bank_return_id: int | None = None
     reason: RefundReason | None = None
     bank_code: int | None = None
+    answered_at: datetime | None = None
 
 
 class RefundStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the books say of a refund; small, because it goes into workflow histories.
 
     `expected` is what the bank should have available by our books, in tiyn, this refund not counted; `next_refund`
-    the refund of the same invoice whose turn it is, where this one is over.
+    the refund of the same invoice whose turn it is, where this one is over; `blocked` says that an earlier one is not.
     """
 
     state: RefundState
     amount: int
+    sequence: int = 0
     attention: RefundAttention | None = None
     bank_payment_id: int | None = None
     connection_id: str | None = None
     expected: int = 0
+    refunded_outside: int = 0
     attempts: list[RefundAttempt] = []
     deliveries: list[DeliveryRef] = []
     next_refund: str | None = None
+    blocked: bool = False
     created: bool = True
-

@@ -38,19 +38,23 @@ class Bank:
             await replies.send_reply(send, replies.plain(route, "Not Found"))
             return
         delay_ms, fault = faults.strike(self._world, route.call)
+        struck = fault.fault if fault else ("delay" if delay_ms else None)
         delay_ms += self._world.settings.latency_ms
         if delay_ms:
             await asyncio.sleep(delay_ms / 1000)
         connection = cast("Connection", (scope["extensions"] or {})[SCOPE_KEY]["connection"])
-        reply = self._answer(_Incoming(route, scope, body, connection.partner_cn, arrived), fault)
+        reply = self._answer(_Incoming(route, scope, body, connection.partner_cn, arrived), fault, struck)
         if reply.status is None:
             connection.reset()
             await _gone(receive)
         else:
             await replies.send_reply(send, reply)
 
-    def _answer(self, incoming: "_Incoming", fault: FaultSpec | None) -> Reply:
-        """Executes the call, unless the fault forbids it, and logs it: both are on disk or neither is."""
+    def _answer(self, incoming: "_Incoming", fault: FaultSpec | None, struck: str | None) -> Reply:
+        """Executes the call, unless the fault forbids it, and logs it: both are on disk or neither is.
+
+        `struck` is the fault's name for the log.
+        """
         self._turn += 1
         route = incoming.route
         with self._world.store.transaction():
@@ -73,7 +77,7 @@ class Bank:
                 executed=executed,
                 status_code=reply.code,
                 http_status=reply.status,
-                fault=fault.fault if fault else None,
+                fault=struck,
             )
         return reply
 

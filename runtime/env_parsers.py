@@ -60,6 +60,14 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
+def time_of_day(value: str) -> tuple[int, int]:
+    """Hour and minute."""
+    found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", value)
+    if not found:
+        raise ValueError("write a time of day such as 03:30")
+    return int(found[1]), int(found[2])
+
+
 def address(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not host or "/" in value or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:

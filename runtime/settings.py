@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar
 
 from runtime import env_parsers as parsers
 from runtime.env import Env, Loader, Problem, Row, Section, Settings, SettingsError
+from runtime.reconciliation_settings import Reconciliation
 from runtime.secrets import KeyRing, Secret, parse_keyring
 
-__all__ = ["SECTIONS", "Settings", "SettingsError", "describe", "load"]
+__all__ = ["SECTIONS", "Reconciliation", "Settings", "SettingsError", "describe", "load"]
 
 _WEBHOOK_SCHEDULE = "5,30,120,600,1800,7200,18000,36000,50400,72000,86400,daily"
 
@@ -146,6 +147,10 @@ class Api(Section, frozen=True, kw_only=True):
             "10",
         ),
     ]
+    events_readable_days: Annotated[
+        int,
+        Env("TOLEM_EVENTS_READABLE_DAYS", "how long events can be read again", parsers.whole(1, 3650), "90"),
+    ]
 
     def problems(self) -> Sequence[Problem]:
         if self.issue_window_seconds < self.answer_within_seconds:
@@ -176,6 +181,16 @@ class Invoices(Section, frozen=True, kw_only=True):
             "how long a closed payment is still looked at for a late payment",
             parsers.whole(0, 30 * 86_400),
             "900",
+        ),
+    ]
+    refund_window_seconds: Annotated[
+        float,
+        Env(
+            "TOLEM_REFUND_WINDOW_SECONDS",
+            "how long a refund whose answer was lost is looked for before it counts as not executed (then one more"
+            " attempt is made): longer than the bank's sums can lag",
+            parsers.seconds(1, 86_400),
+            "300",
         ),
     ]
     phone_polling: Annotated[
@@ -291,6 +306,24 @@ class Worker(Section, frozen=True, kw_only=True):
             "20",
         ),
     ]
+    watchdog_seconds: Annotated[
+        float,
+        Env(
+            "TOLEM_WATCHDOG_SECONDS",
+            "how often the watchdog looks for invoices, refunds, pollers and webhooks that have lost their workflow",
+            parsers.seconds(1, 3600),
+            "60",
+        ),
+    ]
+    watchdog_grace_seconds: Annotated[
+        float,
+        Env(
+            "TOLEM_WATCHDOG_GRACE_SECONDS",
+            "what changed more recently is left alone by the watchdog",
+            parsers.seconds(1, 3600),
+            "60",
+        ),
+    ]
     task_queue_prefix: Annotated[
         str, Env("TOLEM_TASK_QUEUE_PREFIX", "first part of the task queues' names", parsers.word, "tolem")
     ]
@@ -334,6 +367,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Keys,
     Api,
     Invoices,
+    Reconciliation,
     Webhooks,
     Worker,
     Log,

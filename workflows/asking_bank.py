@@ -6,15 +6,16 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from activities.adopting import Adopting, AdoptPayment
     from activities.bank_calls import BankCalls, PaymentRef
-    from domain.bank import BankFact, Verdict
+    from activities.looking import BankView, Looking
+    from domain.bank import STILL_OPEN, BankFact, Verdict
     from domain.errors import Code
     from domain.invoice import Booked, OpenInvoice
     from runtime.temporal_names import TaskQueues
     from workflows import options
     from workflows.failures import refuse, said_no
+    from workflows.invoice_messages import SOMEBODY, Resolve
 
 CANCEL_TRIES = 3
-STILL_OPEN = frozenset({Verdict.WAITING, Verdict.SCANNED})
 
 
 class BankDesk:
@@ -23,13 +24,14 @@ class BankDesk:
     def __init__(self, order: OpenInvoice) -> None:
         self._order = order
 
-    def _payment(self, payment_id: int) -> PaymentRef:
+    def _payment(self, payment_id: int, asked_by: str = "") -> PaymentRef:
         return PaymentRef(
             merchant_id=self._order.merchant_id,
             connection_id=self._order.connection_id,
             invoice_id=self._order.invoice_id,
             payment_id=payment_id,
             kind=self._order.kind,
+            asked_by=asked_by,
         )
 
     async def read(self, payment_id: int, config: options.CallOptions, why: str) -> BankFact:
@@ -42,9 +44,10 @@ class BankDesk:
             **config,
         )
 
-    async def cancel(self, payment_id: int) -> BankFact:
+    async def cancel(self, payment_id: int, asked_by: str = "") -> BankFact:
         """Asks up to three times; every answer that is not "canceled" is checked by reading the payment.
 
+        `asked_by` is the API key's id, for the audit log; empty where the story itself asks, or the Temporal UI.
         Fails with `kaspi_outcome_unknown` while nobody can say what the bank did.
         """
         fact, unclear = None, False
@@ -52,7 +55,7 @@ class BankDesk:
             try:
                 verdict = await workflow.execute_activity_method(
                     BankCalls.cancel_remote,
-                    self._payment(payment_id),
+                    self._payment(payment_id, asked_by),
                     task_queue=TaskQueues(workflow.info().task_queue).kaspi,
                     summary="ask the bank to cancel",
                     **options.KASPI_WRITE_ONCE,
@@ -73,12 +76,29 @@ class BankDesk:
             raise refuse(Code.KASPI_OUTCOME_UNKNOWN)  # the last request may still be on its way
         return fact
 
-    async def adopt(self, payment_id: int) -> Booked:
+    async def look(self, payment_id: int | None) -> BankView:
+        """Status and sums, for an operator's eyes; what can't be read is told, never raised."""
+        if payment_id is None:
+            raise refuse(Code.NOT_FOUND)
+        return await workflow.execute_activity_method(
+            Looking.look,
+            self._payment(payment_id),
+            task_queue=TaskQueues(workflow.info().task_queue).kaspi,
+            summary="an operator looks at the bank",
+            **options.KASPI_LOOK,
+        )
+
+    async def adopt(self, payment_id: int, ask: Resolve) -> Booked:
         """Books the invoice as issued with this payment, after the bank has confirmed it."""
         try:
             return await workflow.execute_activity_method(
                 Adopting.adopt,
-                AdoptPayment(payment=self._payment(payment_id), order=self._order),
+                AdoptPayment(
+                    payment=self._payment(payment_id),
+                    order=self._order,
+                    operator=ask.by or SOMEBODY,
+                    note=ask.note or None,
+                ),
                 task_queue=TaskQueues(workflow.info().task_queue).kaspi,
                 summary="read and adopt the payment an operator named",
                 **options.KASPI_READ_NOW,

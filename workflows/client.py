@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
+import msgspec
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
@@ -24,14 +26,22 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.delivering import TestEndpoint
 from activities.failures import WINDOW_MISSED
+from activities.looking import BankView
+from activities.reconciling import Reconcile
 from activities.watching import WatchConnection
 from domain.bank import BankFact, Verdict
 from domain.errors import Code, TolemError
 from domain.invoice import OpenInvoice, State
 from domain.money import format_amount
+from domain.refund import OpenRefund, RefundState, SimulatedRefund
 from runtime.temporal_names import MERCHANT, MODE, TaskQueues
-from workflows.invoice_messages import AwaitIssued, Resolve, Simulate
+from workflows.delivering import ContinueDelivery
+from workflows.invoice_messages import AwaitIssued, Cancel, Resolve, Simulate
+from workflows.refund_messages import AwaitOpened, RefundLook, ResolveRefund, SimulateRefund
 
+T = TypeVar("T")
+
+LISTED_AT_ONCE = 1000
 _GONE = {RPCStatusCode.NOT_FOUND}
 _TRANSIENT = {
     RPCStatusCode.UNAVAILABLE,
@@ -41,6 +51,8 @@ _TRANSIENT = {
     RPCStatusCode.ABORTED,
     RPCStatusCode.INTERNAL,
     RPCStatusCode.UNKNOWN,
+    # "Workflow Task in failed state": a worker died in the middle of this workflow's task, and the next try is due.
+    RPCStatusCode.FAILED_PRECONDITION,
 }
 
 
@@ -84,17 +96,26 @@ class Engine:
                     "issued", ask, id=_issued_id(ask, again=again), start_workflow_operation=start
                 )
 
-    async def cancel(self, invoice_id: str, *, wait: float) -> None:
-        """Asks the bank to withdraw a bill; returns when the books say canceled."""
-        await self._update(invoice_id, "cancel", None, wait=wait)
+    async def cancel(self, invoice_id: str, *, wait: float, asked_by: str = "") -> None:
+        """Asks the bank to withdraw a bill; returns when the books say canceled. `asked_by` is the API key's id."""
+        await self._update(invoice_id, "cancel", Cancel(asked_by=asked_by), wait=wait)
 
-    async def simulate(self, invoice_id: str, verdict: Verdict, *, wait: float) -> None:
-        """The simulated payer's act; returns when it is booked."""
-        await self._update(invoice_id, "simulate", Simulate(verdict=verdict), wait=wait)
+    async def simulate(self, invoice_id: str, verdict: Verdict, *, wait: float, asked_by: str = "") -> None:
+        """The simulated payer's act; returns when it is booked. `asked_by` is the API key's id."""
+        await self._update(invoice_id, "simulate", Simulate(verdict=verdict, asked_by=asked_by), wait=wait)
 
     async def resolve(self, invoice_id: str, ask: Resolve, *, wait: float) -> None:
         """An operator's decision on an attention case."""
         await self._update(invoice_id, "resolve", ask, wait=wait)
+
+    async def look_at_invoice(self, invoice_id: str, *, wait: float) -> BankView:
+        """What the bank says of the payment now; changes nothing."""
+        with _engine_errors(gone=Code.INVOICE_CLOSED):
+            async with asyncio.timeout(wait):
+                handle = self._client.get_workflow_handle(f"invoice-{invoice_id}")
+                view: BankView = await handle.execute_update("look", id=uuid4().hex, result_type=BankView)
+                return view
+        raise AssertionError("unreachable")
 
     async def _update(self, invoice_id: str, name: str, argument: object | None, *, wait: float) -> None:
         handle = self._client.get_workflow_handle(f"invoice-{invoice_id}")
@@ -102,6 +123,70 @@ class Engine:
         with _engine_errors(gone=Code.INVOICE_CLOSED):
             async with asyncio.timeout(wait):
                 await handle.execute_update(name, args=arguments, id=uuid4().hex, result_type=State)
+
+    async def open_refund(self, order: OpenRefund, *, wait: float) -> None:
+        """Starts (or joins) the refund's workflow and waits until the books have it.
+
+        `TolemError`: the books refuse it. `NotIssued`: this attempt's window was missed. `EngineAway`: no answer
+        within `wait` seconds.
+        """
+        start: WithStartWorkflowOperation[Any, RefundState] = WithStartWorkflowOperation(
+            "refund",
+            order,
+            id=f"refund-{order.refund_id}",
+            task_queue=self._queues.workflows,
+            # A second start is possible only where the first run failed, that is, where nothing was recorded.
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+            search_attributes=_attributes(order),
+            static_summary=f"refund of {order.invoice_id}",
+        )
+        with _engine_errors(), suppress(WorkflowAlreadyStartedError):  # the story is over: the books tell it
+            async with asyncio.timeout(wait):
+                await self._client.execute_update_with_start_workflow(
+                    "opened",
+                    AwaitOpened(fingerprint=order.fingerprint),
+                    # Not the fingerprint: a refusal must not answer for a later time, when the invoice may be paid.
+                    id=uuid4().hex,
+                    start_workflow_operation=start,
+                )
+
+    async def resume_refund(self, order: OpenRefund) -> None:
+        """Starts a refund's story again where none runs; it goes on from the books and reads before it writes."""
+        with _engine_errors():
+            await self._client.start_workflow(
+                "refund",
+                order,
+                id=f"refund-{order.refund_id}",
+                task_queue=self._queues.workflows,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                search_attributes=_attributes(order),
+                static_summary=f"resumed refund of {order.invoice_id}",
+            )
+
+    async def simulate_refund(self, refund_id: str, outcome: SimulatedRefund, *, wait: float) -> None:
+        """The simulated bank's act; returns when it is booked."""
+        await self._update_refund(refund_id, "simulate", SimulateRefund(outcome=outcome), RefundState, wait=wait)
+
+    async def resolve_refund(self, refund_id: str, ask: ResolveRefund, *, wait: float) -> None:
+        """An operator's decision on an attention case."""
+        await self._update_refund(refund_id, "resolve", ask, RefundState, wait=wait)
+
+    async def look_at_refund(self, refund_id: str, *, wait: float) -> RefundLook:
+        """What our books and the bank say now."""
+        return await self._update_refund(refund_id, "look", None, RefundLook, wait=wait)
+
+    async def _update_refund(
+        self, refund_id: str, name: str, argument: object | None, result: type[T], *, wait: float
+    ) -> T:
+        handle = self._client.get_workflow_handle(f"refund-{refund_id}")
+        arguments = [] if argument is None else [argument]
+        with _engine_errors(gone=Code.REFUND_CLOSED):
+            async with asyncio.timeout(wait):
+                answer: T = await handle.execute_update(name, args=arguments, id=uuid4().hex, result_type=result)
+                return answer
+        raise AssertionError("unreachable")
 
     async def bank_said(self, invoice_id: str, fact: BankFact) -> bool:
         """Tells an invoice's workflow what the bank says; False when no such workflow runs."""
@@ -115,16 +200,26 @@ class Engine:
 
     async def resume(self, order: OpenInvoice, fact: BankFact) -> None:
         """Starts an invoice's story again where none runs, with news of the bank; it goes on from the books."""
+        await self._resume(order, "bank_said", [fact])
+
+    async def resume_invoice(self, order: OpenInvoice) -> None:
+        """Starts an invoice's story again where none runs; one that runs reads the books again.
+
+        For whoever books something beside the story: what needs an operator needs a running workflow.
+        """
+        await self._resume(order, "books_changed", [])
+
+    async def _resume(self, order: OpenInvoice, signal: str, arguments: list[BankFact]) -> None:
         with _engine_errors():
             await self._client.start_workflow(
                 "invoice",
-                order,
+                msgspec.structs.replace(order, resumed=True),
                 id=f"invoice-{order.invoice_id}",
                 task_queue=self._queues.workflows,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                start_signal="bank_said",
-                start_signal_args=[fact],
+                start_signal=signal,
+                start_signal_args=arguments,
                 search_attributes=_attributes(order),
                 static_summary=f"resumed {order.kind} invoice, {format_amount(order.amount)} KZT",
             )
@@ -143,6 +238,51 @@ class Engine:
                 ),
                 static_summary=f"poller of bank connection {connection_id}",
             )
+
+    async def reconcile(self, order: Reconcile) -> None:
+        """Makes sure that a reconciliation runs; harmless to repeat, one that is over ends at once."""
+        with _engine_errors():
+            await self._client.start_workflow(
+                "reconciliation",
+                order,
+                id=f"reconciliation-{order.reconciliation_id}",
+                task_queue=self._queues.workflows,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                search_attributes=TypedSearchAttributes(
+                    [SearchAttributePair(MERCHANT, order.merchant_id), SearchAttributePair(MODE, "live")]
+                ),
+                static_summary=f"reconciliation {order.reconciliation_id}",
+            )
+
+    async def continue_delivery(self, merchant_id: str, delivery_id: str) -> None:
+        """Starts a webhook's long tail where none runs; its first attempt is made at once."""
+        with _engine_errors(), suppress(WorkflowAlreadyStartedError):
+            await self._client.start_workflow(
+                "webhook_delivery",
+                ContinueDelivery(merchant_id=merchant_id, delivery_id=delivery_id, wait=0.0),
+                id=f"delivery-{delivery_id}",
+                task_queue=self._queues.workflows,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary=f"resumed webhook {delivery_id}",
+            )
+
+    async def running(self, kind: str) -> set[str]:
+        """Ids of the running workflows of a type, by visibility: it lags behind by a moment."""
+        query = f"WorkflowType = '{kind}' and ExecutionStatus = 'Running'"
+        with _engine_errors():
+            return {one.id async for one in self._client.list_workflows(query, page_size=LISTED_AT_ONCE)}
+
+    async def runs(self, workflow_id: str) -> bool:
+        """Whether the workflow runs, by its own record."""
+        with _engine_errors():
+            try:
+                found = await self._client.get_workflow_handle(workflow_id).describe()
+            except RPCError as error:
+                if error.status in _GONE:
+                    return False
+                raise
+        return found.status is WorkflowExecutionStatus.RUNNING
 
     async def test_webhook(self, order: TestEndpoint, *, wait: float) -> None:
         """Queues a test event for an endpoint."""
@@ -166,7 +306,15 @@ class Engine:
             return False
 
 
-def _attributes(order: OpenInvoice) -> TypedSearchAttributes:
+class _OfMerchant(Protocol):
+    @property
+    def merchant_id(self) -> str: ...
+
+    @property
+    def is_sandbox(self) -> bool: ...
+
+
+def _attributes(order: _OfMerchant) -> TypedSearchAttributes:
     mode = "test" if order.is_sandbox else "live"
     return TypedSearchAttributes([SearchAttributePair(MERCHANT, order.merchant_id), SearchAttributePair(MODE, mode)])
 

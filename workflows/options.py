@@ -76,11 +76,39 @@ KASPI_READ_NOW = CallOptions(
     ),
 )
 
+# Two reads for an operator's eyes, once: that the bank does not answer is an answer too.
+KASPI_LOOK = CallOptions(
+    start_to_close_timeout=BANK_CALL,
+    schedule_to_close_timeout=BANK_CALL,
+    retry_policy=RetryPolicy(maximum_attempts=1),
+)
+
 # A bank write is tried once: whatever is not an answer is "unknown" and is settled by reading.
 KASPI_WRITE_ONCE = CallOptions(
     start_to_close_timeout=BANK_CALL,
     schedule_to_close_timeout=BANK_CALL + timedelta(seconds=30),
     retry_policy=RetryPolicy(maximum_attempts=1),
+)
+
+# The one call of payment/return. It is never run again: what it did is in the books, or must be read at the bank. The
+# heartbeat tells of a dead worker long before the call's own time is over.
+REFUND_ONCE = CallOptions(
+    start_to_close_timeout=BANK_CALL + timedelta(seconds=60),
+    schedule_to_close_timeout=BANK_CALL + timedelta(seconds=120),
+    heartbeat_timeout=timedelta(seconds=12),
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry_policy=RetryPolicy(maximum_attempts=1),
+)
+
+# Recording a refund: tried until the database answers; a refusal of the books is final.
+REFUND_OPEN = LocalCallOptions(
+    start_to_close_timeout=timedelta(seconds=15),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(milliseconds=200),
+        maximum_interval=timedelta(minutes=2),
+        non_retryable_error_types=[failures.WINDOW_MISSED, failures.REFUND_REFUSED],
+    ),
+    local_retry_threshold=LOCAL_PAUSE,
 )
 
 # The poller of a connection: heartbeats each tick, so a dead worker is noticed in 10 s; it never gives up.
@@ -97,4 +125,26 @@ WEBHOOK_POST = CallOptions(
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30), maximum_attempts=5
     ),
+)
+
+# A stretch of a reconciliation: it ends by itself after a minute or one slow batch, and goes on from the books, so a
+# dead worker costs one batch. A bank that is away comes back as a result; a retry means our process or the database.
+RECONCILE_WALK = CallOptions(
+    start_to_close_timeout=timedelta(minutes=30),
+    heartbeat_timeout=timedelta(seconds=20),
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
+)
+
+# A few statements, repeated until the database answers.
+LEDGER_STEP = CallOptions(
+    start_to_close_timeout=timedelta(minutes=1),
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
+)
+
+# One round of the watchdog over one kind. The next round comes in a minute, so a broken one is soon given up.
+GUARD = CallOptions(
+    start_to_close_timeout=timedelta(minutes=3),
+    schedule_to_close_timeout=timedelta(minutes=4),
+    heartbeat_timeout=timedelta(seconds=30),
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=3),
 )

@@ -1,15 +1,12 @@
 """Invoices: create, read, list, cancel, check."""
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
-from litestar.openapi.spec import Operation
-from litestar.openapi.spec import RequestBody as DescribedBody
 from litestar.params import Parameter
 from msgspec import Meta
 
@@ -17,6 +14,7 @@ from api import idempotency
 from api.auth import sandbox_of, sees_sandbox_only
 from api.bodies import JsonBody, RequestBody, Rule
 from api.creating import Bill, create_bill
+from api.optional_body import BodyOptional
 from api.request_ids import request_id_of
 from api.services import Services
 from api.v1 import fields, paging
@@ -76,16 +74,6 @@ class CheckedJson(msgspec.Struct, frozen=True, kw_only=True):
 
     items: list[CheckedInvoice]
     not_found: list[str]
-
-
-@dataclass
-class BodyOptional(Operation):
-    """An operation whose body may be left out, where the framework describes every body as required."""
-
-    def __post_init__(self) -> None:
-        """The description is complete by now."""
-        if isinstance(self.request_body, DescribedBody):
-            self.request_body.required = False
 
 
 class InvoiceController(Controller):
@@ -189,7 +177,7 @@ class InvoiceController(Controller):
         invoice = await visible_invoice(services, principal, invoice_id)
         _must_be_cancelable(invoice)
         if invoice.state is not State.CANCELED:
-            await services.engine.cancel(invoice.id, wait=CANCEL_PATIENCE_SECONDS)
+            await services.engine.cancel(invoice.id, wait=CANCEL_PATIENCE_SECONDS, asked_by=principal.key_id)
         return services.v1.invoice(await visible_invoice(services, principal, invoice_id))
 
     @post(

@@ -56,7 +56,8 @@ async def simulate(services: Services, principal: Principal, invoice_id: str, da
     if not invoice.is_sandbox:
         raise TolemError(Code.NOT_SANDBOX)
     try:
-        await services.engine.simulate(invoice.id, _VERDICTS[data.status], wait=PATIENCE_SECONDS)
+        verdict, key = _VERDICTS[data.status], principal.key_id
+        await services.engine.simulate(invoice.id, verdict, wait=PATIENCE_SECONDS, asked_by=key)
     except TolemError as error:
         if error.code is not Code.INVOICE_CLOSED:
             raise

@@ -1,15 +1,16 @@
 """Webhook endpoints: register, list, test."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 from uuid import uuid4
 
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller, Request, get, post
 from msgspec import Meta
 
 from activities.delivering import TestEndpoint
 from api.auth import sandbox_of, sees_sandbox_only
 from api.bodies import JsonBody, RequestBody, Rule
+from api.request_ids import request_id_of
 from api.services import Services
 from api.v1 import fields
 from api.v1.responses import errors
@@ -91,7 +92,9 @@ class WebhookController(Controller):
         operation_id="createWebhook",
         responses=errors(400, 401, 403, 503),
     )
-    async def create(self, services: Services, principal: Principal, data: WebhookCreate) -> EndpointJson:
+    async def create(
+        self, request: Request[Any, Any, Any], services: Services, principal: Principal, data: WebhookCreate
+    ) -> EndpointJson:
         """POST /v1/webhooks."""
         is_sandbox = sandbox_of(principal, asked=data.is_sandbox)
         try:
@@ -109,6 +112,8 @@ class WebhookController(Controller):
             events=list(dict.fromkeys(data.events)),
             is_sandbox=is_sandbox,
             sealed=services.box.seal(secret.encode(), f"endpoint:{endpoint_id}"),
+            asked_by=principal.key_id,
+            request_id=request_id_of(request.scope),
         )
         return v1.endpoint(created, secret)
 

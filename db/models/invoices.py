@@ -90,6 +90,19 @@ invoices = Table(
         postgresql_where=text("bank_payment_id is not null and not is_sandbox"),
     ),
     Index(
+        "ix_invoices_merchant_id_connection_id_updated_at",
+        "merchant_id",
+        "connection_id",
+        "updated_at",
+        postgresql_where=text("bank_payment_id is not null and not is_sandbox"),
+    ),
+    # What the watchdog looks at: over every merchant, by id, and nothing that is over.
+    Index(
+        "ix_invoices_live",
+        "id",
+        postgresql_where=text("state in ('processing', 'pending') or attention is not null"),
+    ),
+    Index(
         "ix_invoices_merchant_id_attention",
         "merchant_id",
         "attention",

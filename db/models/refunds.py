@@ -48,6 +48,7 @@ refunds = Table(
     Index("uq_refunds_merchant_id_number", "merchant_id", "number", unique=True),
     Index("ix_refunds_merchant_id_created_at_id", "merchant_id", "created_at", "id"),
     Index("ix_refunds_merchant_id_state", "merchant_id", "state", "created_at", "id"),
+    Index("ix_refunds_live", "id", postgresql_where=text("state in ('pending', 'processing')")),
     # One refund of a payment at a time, also where the code forgets it.
     Index(
         "uq_refunds_invoice_id_in_flight",

@@ -46,10 +46,14 @@ events = Table(
     Column("api_version", Text, nullable=False),
     # The object as it was, in the domain's shape (JSON); contracts render it for each endpoint.
     Column("object", LargeBinary, nullable=False),
+    Column("previous_state", Text),
     created(),
     UniqueConstraint("object_id", "sequence", name="uq_events_object_id_sequence"),
     UniqueConstraint("object_id", "cause", name="uq_events_object_id_cause"),
-    Index("ix_events_merchant_id_created_at_id", "merchant_id", "created_at", "id"),
+    # In the order of the feed; type and mode stand behind, so that a rare one is found without a look at every row.
+    Index(
+        "ix_events_merchant_id_created_at_id_type_is_sandbox", "merchant_id", "created_at", "id", "type", "is_sandbox"
+    ),
 )
 
 deliveries = Table(
@@ -71,6 +75,7 @@ deliveries = Table(
     CheckConstraint("state in ('pending', 'delivered', 'dead')", name="state"),
     UniqueConstraint("event_id", "endpoint_id", name="uq_deliveries_event_id_endpoint_id"),
     Index("ix_deliveries_merchant_id_created_at_id", "merchant_id", "created_at", "id"),
+    Index("ix_deliveries_pending", "id", postgresql_where=text("state = 'pending'")),
 )
 
 delivery_attempts = Table(

@@ -42,7 +42,7 @@ async def endpoint(town: Town, shop: Shop, box: SealBox, receiver: WebhookReceiv
     endpoint_id = new_endpoint_id()
     sealed = box.seal(SECRET.encode(), f"endpoint:{endpoint_id}")
     await town.books.records.add_endpoint(
-        shop.id, endpoint_id, url=receiver.url, events=["*"], is_sandbox=False, sealed=sealed
+        shop.id, endpoint_id, url=receiver.url, events=["*"], is_sandbox=False, sealed=sealed, asked_by="key_1"
     )
     return endpoint_id
 

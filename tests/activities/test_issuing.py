@@ -17,9 +17,9 @@ from db.errors import DatabaseUnavailable
 from db.ledger import Ledger
 from dev.ports import free_port
 from dev.postgres import Database
-from domain.invoice import Attention, Kind, OpenInvoice, Reason, State
+from domain.invoice import Attention, Kind, Reason, State
 from domain.merchant import Mode
-from tests.activities.town import Town
+from tests.activities.town import Town, claimed
 from tests.activities.wire import Wire
 from tests.db.books import Shop
 
@@ -240,13 +240,6 @@ async def test_a_payment_id_that_another_bill_has_is_an_unknown_outcome(town: To
     invoice = await shop.invoice(order.invoice_id)
     assert (invoice.state, invoice.attention) == (State.PROCESSING, Attention.OUTCOME_UNKNOWN)
     assert invoice.bank_payment_id is None
-
-
-async def claimed(shop: Shop, order: OpenInvoice) -> None:
-    """Returns when the intent to call the bank is committed."""
-    async with asyncio.timeout(10):
-        while await shop.books.reads.invoice(shop.id, order.invoice_id) is None:  # noqa: ASYNC110 -- Postgres tells nobody
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

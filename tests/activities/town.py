@@ -105,6 +105,13 @@ class Town:
         return int((await self.admin.call("GET", "calls", limit="0"))["executed"].get(call, 0))
 
 
+async def claimed(shop: Shop, order: OpenInvoice) -> None:
+    """Returns when the intent to call the bank is committed."""
+    async with asyncio.timeout(10):
+        while await shop.books.reads.invoice(shop.id, order.invoice_id) is None:  # noqa: ASYNC110 -- Postgres tells nobody
+            await asyncio.sleep(0.01)
+
+
 class Mailbox:
     """Where the poller's news goes, in place of Temporal: the test reads what a workflow would have been told."""
 

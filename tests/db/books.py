@@ -17,12 +17,15 @@ from db.engine import create_engine
 from db.inspection import Inspection
 from db.ledger import Ledger
 from db.reads import Reads
+from db.refund_reads import RefundReads
+from db.refunds import RefundLedger
 from db.registry import MerchantRecords, NewConnection, Registry, new_connection_id, new_endpoint_id
 from db.watches import Watches
 from dev.postgres import Database
 from domain.bank import Scheme
-from domain.ids import INVOICE, new_id
+from domain.ids import INVOICE, REFUND, new_id
 from domain.invoice import Booked, Change, Invoice, Issued, Kind, OpenInvoice, State
+from domain.refund import OpenRefund, Refund, RefundChange, RefundReason, RefundStanding, RefundState
 
 PUBLIC_URL = "https://pay.example"
 PHONE = "77011234567"
@@ -42,7 +45,9 @@ class Books:
         self.operator = create_engine(self.database.operator_url, pool_size=5)
         self.renderer = V1(PUBLIC_URL)
         self.ledger = Ledger(self.app, self.renderer)
+        self.refunds = RefundLedger(self.app, self.renderer)
         self.reads = Reads(self.app)
+        self.refund_reads = RefundReads(self.app)
         self.watches = Watches(self.app)
         self.deliveries = Deliveries(self.app, self.renderer)
         self.records = MerchantRecords(self.app)
@@ -121,6 +126,56 @@ class Shop:
         await self.book(order.invoice_id, "issued", State.PENDING, issued=issued(payment), announce=False)
         return await self.invoice(order.invoice_id)
 
+    async def paid(self, kind: Kind = Kind.QR, *, payment: int | None = None, **changes: Any) -> Invoice:
+        """A bill whose money came."""
+        invoice = await self.pending(kind, payment=payment, **changes)
+        await self.book(invoice.id, "paid", State.PAID)
+        return await self.invoice(invoice.id)
+
+    def refund_order(self, invoice: Invoice, amount: int | None = None, **changes: Any) -> OpenRefund:
+        fields: dict[str, Any] = {
+            "refund_id": new_id(REFUND),
+            "merchant_id": self.id,
+            "invoice_id": invoice.id,
+            "is_sandbox": invoice.is_sandbox,
+            "open_before": datetime.now(UTC) + timedelta(seconds=60),
+            "fingerprint": "f1",
+            "operation": "refunds",
+            "request_id": "req_1",
+            "asked_by": "key_1",
+            "amount": amount,
+        }
+        return OpenRefund(**(fields | changes))
+
+    async def refund(
+        self,
+        invoice: Invoice,
+        amount: int | None = None,
+        *,
+        to: RefundState = RefundState.COMPLETED,
+        reason: RefundReason | None = None,
+        **changes: Any,
+    ) -> Refund:
+        """A refund that is in this state; COMPLETED and FAILED have had their turn."""
+        order = self.refund_order(invoice, amount, **changes)
+        assert (await self.books.refunds.open(order)).created
+        if to is not RefundState.PENDING:
+            assert (await self.books.refunds.turn(self.id, order.refund_id)).created
+        if to in {RefundState.COMPLETED, RefundState.FAILED}:
+            assert (await self.book_refund(order.refund_id, to, to, reason=reason)).created
+        return await self.refund_of(order.refund_id)
+
+    async def book_refund(
+        self, refund_id: str, cause: str, state: RefundState | None = None, **fields: Any
+    ) -> RefundStanding:
+        change = RefundChange(refund_id=refund_id, merchant_id=self.id, cause=cause, state=state, **fields)
+        return await self.books.refunds.book(change)
+
+    async def refund_of(self, refund_id: str) -> Refund:
+        found = await self.books.refund_reads.refund(self.id, refund_id)
+        assert found is not None
+        return found
+
     async def book(self, invoice_id: str, cause: str, state: State | None = None, **fields: Any) -> Booked:
         change = Change(invoice_id=invoice_id, merchant_id=self.id, cause=cause, state=state, **fields)
         return await self.books.ledger.book(change)
@@ -132,7 +187,13 @@ class Shop:
 
     async def endpoint(self, *events: str, sandbox: bool = False, url: str = "https://shop.example/hook") -> str:
         made = await self.books.records.add_endpoint(
-            self.id, new_endpoint_id(), url=url, events=list(events or "*"), is_sandbox=sandbox, sealed=b"sealed"
+            self.id,
+            new_endpoint_id(),
+            url=url,
+            events=list(events or "*"),
+            is_sandbox=sandbox,
+            sealed=b"sealed",
+            asked_by="key_1",
         )
         return made.id
 

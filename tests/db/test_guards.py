@@ -2,6 +2,7 @@
 # ruff: noqa: S608 -- statements made of this file's own words
 
 import itertools
+from typing import Any
 
 import asyncpg
 import pytest
@@ -21,16 +22,40 @@ async def test_the_databases_table_of_changes_is_the_domains(books: Books) -> No
 
 
 async def _in_state(shop: Shop, state: State) -> Invoice:
-    invoice = await shop.pending()
-    path = {
-        State.PENDING: [],
-        State.PROCESSING: [State.PROCESSING],
-        State.PARTIALLY_REFUNDED: [State.PAID, State.PARTIALLY_REFUNDED],
-        State.REFUNDED: [State.PAID, State.REFUNDED],
-    }.get(state, [state])
-    for step in path:
-        await shop.book(invoice.id, step, step)
+    if state in MONEY_IN:
+        invoice = await shop.paid(Kind.PHONE)
+        if state is not State.PAID:
+            await shop.refund(invoice, None if state is State.REFUNDED else 1)
+    else:
+        invoice = await shop.pending()
+        if state is not State.PENDING:
+            await shop.book(invoice.id, state, state)
     return await shop.invoice(invoice.id)
+
+
+async def _changed(connection: Any, invoice: Invoice, new: State) -> str:
+    """Into the state by plain SQL, with what belongs to it; a refund's state needs a refund."""
+    if new in {State.PARTIALLY_REFUNDED, State.REFUNDED}:
+        done = await connection.execute(
+            "insert into refunds (id, merchant_id, number, invoice_id, position, is_sandbox, amount, state,"
+            " connection_id, bank_payment_id, simulate, request_id, updated_at)"
+            " select 'ref_' || id, merchant_id, 999, id, 999, is_sandbox, $2, 'pending', connection_id,"
+            " bank_payment_id, 'completed', 'r', now() from invoices where id = $1",
+            invoice.id,
+            1 if new is State.PARTIALLY_REFUNDED else invoice.amount - invoice.refunded,
+        )
+        assert done == "INSERT 0 1"
+        for state, completed in (("processing", "null"), ("completed", "now()")):
+            change = f"update refunds set state = '{state}', completed_at = {completed} where position = 999"
+            assert await connection.execute(f"{change} and invoice_id = $1", invoice.id) == "UPDATE 1"
+    changed: str = await connection.execute(
+        "update invoices set state = $2, paid_at = case when $3 then coalesce(paid_at, now()) end, refunded ="
+        " (select coalesce(sum(amount), 0) from refunds where invoice_id = $1 and state = 'completed') where id = $1",
+        invoice.id,
+        new.value,
+        new in MONEY_IN,
+    )
+    return changed
 
 
 async def test_plain_sql_can_make_the_legal_changes_and_no_other(books: Books, shop: Shop) -> None:
@@ -38,13 +63,7 @@ async def test_plain_sql_can_make_the_legal_changes_and_no_other(books: Books, s
     assert {state: invoice.state for state, invoice in invoices.items()} == {state: state for state in State}
     for old, new in PAIRS:
         async with role(books.database, "tolem_app", shop.id) as connection:
-            change = connection.execute(
-                "update invoices set state = $2, paid_at = case when $3 then coalesce(paid_at, now()) end"
-                " where id = $1",
-                invoices[old].id,
-                new.value,
-                new in MONEY_IN,
-            )
+            change = _changed(connection, invoices[old], new)
             if can_become(old, new):
                 assert await change == "UPDATE 1", (old, new)
             else:
@@ -77,19 +96,6 @@ async def test_the_identity_of_a_paid_bill_never_changes(books: Books, shop: Sho
             await connection.execute(f"update invoices set {change} where id = $1", invoice.id)
     async with role(books.database, "tolem_app", shop.id) as connection:
         assert await connection.execute("update invoices set description = 'x' where id = $1", invoice.id) == "UPDATE 1"
-
-
-async def test_refunds_never_exceed_the_amount_and_never_shrink(books: Books, shop: Shop) -> None:
-    invoice = await _in_state(shop, State.PAID)
-    update = "update invoices set refunded = $2 where id = $1"
-    async with role(books.database, "tolem_app", shop.id) as connection:
-        assert await connection.execute(update, invoice.id, invoice.amount) == "UPDATE 1"
-        with pytest.raises(asyncpg.CheckViolationError):
-            await connection.execute(update, invoice.id, invoice.amount - 1)
-    for wrong in (invoice.amount + 1, -1):
-        async with role(books.database, "tolem_app", shop.id) as connection:
-            with pytest.raises(asyncpg.CheckViolationError):
-                await connection.execute(update, invoice.id, wrong)
 
 
 async def test_one_bank_payment_belongs_to_one_invoice(books: Books, shop: Shop) -> None:

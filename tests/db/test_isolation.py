@@ -8,6 +8,7 @@ from domain.event import AttemptOutcome
 from domain.ids import new_id
 from domain.invoice import State
 from domain.merchant import Mode
+from domain.refund import RefundState
 from tests.db.books import Books, Shop, role
 
 REFUSED = asyncpg.InsufficientPrivilegeError
@@ -20,6 +21,8 @@ async def furnished(books: Books, name: str) -> Shop:
     await shop.endpoint()
     order = await shop.opened(idempotency_key="k")
     await shop.book(order.invoice_id, "lost", State.FAILED)
+    refund = await shop.refund(await shop.paid(), to=RefundState.PROCESSING)
+    assert await books.refunds.intend(shop.id, refund.id, 1, token="t", available=refund.amount, outside=0)
     invoice = await shop.pending()
     booked = await shop.book(invoice.id, "scanned", State.PROCESSING)
     outcome = AttemptOutcome(
@@ -44,7 +47,7 @@ async def tenant_tables(books: Books) -> dict[str, str]:
     known = {row["relname"]: row["whose"] for row in rows}
     shared = {name for name, whose in known.items() if whose is None}
     # A new table without a merchant must be thought about here.
-    assert shared == {"merchants", "invoice_transitions", "alembic_version"}
+    assert shared == {"merchants", "invoice_transitions", "refund_transitions", "alembic_version"}
     return {name: whose for name, whose in known.items() if whose} | {"merchants": "id"}
 
 
@@ -127,6 +130,8 @@ async def test_rows_cannot_be_given_to_or_taken_from_a_stranger(books: Books, tw
     [
         "delete from invoices",
         "delete from events",
+        "delete from refunds",
+        "delete from refund_attempts",
         "delete from deliveries",
         "delete from delivery_attempts",
         "delete from webhook_endpoints",

@@ -165,6 +165,7 @@ async def test_the_command_that_resumes_a_story_tells_the_bill_as_it_was_asked_f
         fingerprint="",
         operation="resumed",
         late_watch=60.0,
+        resumed=True,
     )
 
 

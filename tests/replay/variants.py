@@ -10,6 +10,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.invoice import Attention, Booked, OpenInvoice, Reason, State
 
 from workflows.invoice import InvoiceWorkflow
+from workflows.invoice_books import InvoiceBooks
+from workflows.invoice_messages import Resolve
 
 
 @workflow.defn(name="invoice")
@@ -39,25 +41,18 @@ class StepAdded(InvoiceWorkflow):
         return await super().run(order)
 
 
+class Silent(InvoiceBooks):
+    """Tells nobody."""
+
+    def follow(self, booked: Booked) -> None:
+        super().follow(msgspec.structs.replace(booked, deliveries=[]))
+
+
 @workflow.defn(name="invoice")
 class StepDropped(InvoiceWorkflow):
     """Webhooks are not sent."""
 
-    @workflow.init
-    def __init__(self, order: OpenInvoice) -> None:
-        super().__init__(order)
-
-    @workflow.run
-    async def run(self, order: OpenInvoice) -> State:
-        return await super().run(order)
-
-    def _follow(self, booked: Booked) -> None:
-        super()._follow(msgspec.structs.replace(booked, deliveries=[]))
-
-
-@workflow.defn(name="invoice")
-class StepsReordered(InvoiceWorkflow):
-    """The operator is shown the state before it is booked."""
+    books = Silent
 
     @workflow.init
     def __init__(self, order: OpenInvoice) -> None:
@@ -67,7 +62,11 @@ class StepsReordered(InvoiceWorkflow):
     async def run(self, order: OpenInvoice) -> State:
         return await super().run(order)
 
-    async def _book(
+
+class Hasty(InvoiceBooks):
+    """Shows before it books."""
+
+    async def book(
         self,
         cause: str,
         *,
@@ -76,9 +75,31 @@ class StepsReordered(InvoiceWorkflow):
         attention: Attention | None = None,
         clear_attention: bool = False,
         requires: Attention | None = None,
+        ask: Resolve | None = None,
     ) -> None:
-        self._story.state = state or self._story.state
-        self._show()
-        await super()._book(
-            cause, state=state, reason=reason, attention=attention, clear_attention=clear_attention, requires=requires
+        self.story.state = state or self.story.state
+        self.show()
+        await super().book(
+            cause,
+            state=state,
+            reason=reason,
+            attention=attention,
+            clear_attention=clear_attention,
+            requires=requires,
+            ask=ask,
         )
+
+
+@workflow.defn(name="invoice")
+class StepsReordered(InvoiceWorkflow):
+    """The operator is shown the state before it is booked."""
+
+    books = Hasty
+
+    @workflow.init
+    def __init__(self, order: OpenInvoice) -> None:
+        super().__init__(order)
+
+    @workflow.run
+    async def run(self, order: OpenInvoice) -> State:
+        return await super().run(order)

@@ -106,6 +106,13 @@ class Stack:
         await self.kill9(part)
         await self.start_part(part)
 
+    async def lose_temporal(self) -> None:
+        """Temporal forgets everything: killed, its database deleted, and started again as it was on its first day."""
+        await self.kill9("temporal")
+        for file in self.system.layout.temporal.glob("temporal.db*"):
+            file.unlink()
+        await self.start_part("temporal")
+
     def api(self, key: str = "live") -> httpx.AsyncClient:
         """A client of the API with the demo merchant's `live` or `test` key; closed with the stack."""
         keys = {"live": self.system.secrets.live_key, "test": self.system.secrets.test_key}

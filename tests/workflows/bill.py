@@ -70,8 +70,10 @@ class Bill:
     async def simulate(self, verdict: Verdict) -> None:
         await self.stage.engine.simulate(self.order.invoice_id, verdict, wait=WAIT)
 
-    async def resolve(self, action: Resolution, payment_id: int | None = None) -> None:
-        ask = Resolve(action=action, bank_payment_id=payment_id)
+    async def resolve(
+        self, action: Resolution, payment_id: int | None = None, *, by: str = "", note: str = ""
+    ) -> None:
+        ask = Resolve(action=action, bank_payment_id=payment_id, by=by, note=note)
         await self.stage.engine.resolve(self.order.invoice_id, ask, wait=WAIT)
 
     async def skip(self, duration: timedelta) -> None:
@@ -83,6 +85,15 @@ class Bill:
     async def result(self) -> State:
         async with asyncio.timeout(WAIT):
             return await self.handle.result()
+
+    async def acknowledged(self) -> State:
+        """The end of a story that only waits for somebody to have seen its case."""
+        attention = self.scene.book.attention
+        assert attention is not None
+        await self.until_shown(self.state.value, attention.value)
+        await self.resolve(Resolution.ACKNOWLEDGE, by="aigul")
+        assert await self.shown() == (self.state.value, None)
+        return await self.result()
 
     async def shown(self) -> tuple[str | None, str | None]:
         """The state and the attention that operators can search for."""

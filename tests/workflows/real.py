@@ -129,6 +129,7 @@ def _settings(database: Database, temporal: TemporalServer, namespace: str, fold
     secrets = load_or_make(folder / "secrets.json")
     environ = {
         "TOLEM_DATABASE_URL": database.app_url,
+        "TOLEM_OPERATOR_DATABASE_URL": database.operator_url,
         "TOLEM_TEMPORAL_ADDRESS": temporal.address,
         "TOLEM_TEMPORAL_NAMESPACE": namespace,
         "TOLEM_SEAL_KEYS": secrets.seal_keys,
@@ -139,7 +140,17 @@ def _settings(database: Database, temporal: TemporalServer, namespace: str, fold
         "TOLEM_WEBHOOK_ALLOW_HTTP": "true",
         "TOLEM_TASK_QUEUE_PREFIX": namespace,
     }
-    sections = (conf.Database, conf.Temporal, conf.Keys, conf.Api, conf.Invoices, conf.Webhooks, conf.Worker)
+    sections = (
+        conf.Database,
+        conf.OperatorDatabase,
+        conf.Temporal,
+        conf.Keys,
+        conf.Api,
+        conf.Invoices,
+        conf.Reconciliation,
+        conf.Webhooks,
+        conf.Worker,
+    )
     return conf.load(*sections, environ=environ)
 
 
@@ -158,6 +169,7 @@ async def _merchant(
             events=[EVERY_EVENT],
             is_sandbox=False,
             sealed=box.seal(b"whsec_" + b"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", f"endpoint:{endpoint}"),
+            asked_by="key_budget",
         )
         read = {name: (emulator.certificates / name).read_text() for name in ("client.pem", "client.key", "ca.pem")}
         plan = ConnectionPlan(

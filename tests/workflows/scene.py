@@ -13,6 +13,7 @@ from activities import failures
 from activities.adopting import AdoptPayment
 from activities.delivering import TestEndpoint
 from activities.issuing import IssueOutcome
+from activities.looking import BankView
 from activities.watching import WatchConnection, WatchEnded
 from domain.bank import BankFact, Verdict
 from domain.event import Attempted, DeliveryState
@@ -95,6 +96,7 @@ class Scene:
         self.receivers_open.set()
         self.windows: list[datetime] = []
         self.asked: list[str] = []
+        self.decisions: list[tuple[str, str | None]] = []
         self._changed = asyncio.Condition()
 
     async def heard(self, what: str) -> None:
@@ -145,6 +147,8 @@ class Scene:
         await self.database_open.wait()
         if self.write_failures:
             raise self.write_failures.popleft()
+        if change.operator is not None:
+            self.decisions.append((change.operator, change.note))
         async with self._changed:
             booked = self.book.book(change)
             self._changed.notify_all()
@@ -166,6 +170,14 @@ class Scene:
                 requires=Attention.OUTCOME_UNKNOWN,
             )
         )
+
+    async def read_books(self) -> Booked:
+        await self.heard("read books")
+        return self.book.standing()
+
+    async def view(self) -> BankView:
+        await self.heard("view")
+        return BankView(word="Processed", verdict="paid", total=AMOUNT, available=AMOUNT)
 
     async def test(self, order: TestEndpoint) -> list[DeliveryRef]:
         await self.heard("test event")

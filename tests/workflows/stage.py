@@ -13,13 +13,17 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.client import WorkflowHandle
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.adopting import AdoptPayment
 from activities.bank_calls import PaymentRef
+from activities.booking import BookedInvoice
 from activities.delivering import DeliverWebhook, TestEndpoint
+from activities.guarding import Guarded
 from activities.issuing import IssueOutcome
+from activities.looking import BankView
 from activities.watching import WatchConnection, WatchEnded
 from domain.bank import BankFact, Verdict
 from domain.event import Attempted
@@ -56,6 +60,8 @@ class Stage:
         self.engine = Engine(environment.client, QUEUES)
         self._environment = environment
         self._scenes: dict[str, Scene] = {}
+        self.rounds: dict[str, Guarded | ApplicationError] = {}
+        self.looked_at: list[str] = []
 
     def add(self, name: str, kind: Kind, *, is_sandbox: bool, endpoints: Sequence[str]) -> Scene:
         scene = self._scenes[name] = Scene(name, kind, is_sandbox=is_sandbox, endpoints=list(endpoints))
@@ -77,6 +83,14 @@ class Stage:
     async def book(self, change: Change) -> Booked:
         return await self._scene(change.invoice_id).write(change)
 
+    @activity.defn(name="invoice.standing")
+    async def standing(self, asked: BookedInvoice) -> Booked:
+        return await self._scene(asked.invoice_id).read_books()
+
+    @activity.defn(name="kaspi.look")
+    async def look(self, payment: PaymentRef) -> BankView:
+        return await self._scene(payment.invoice_id).view()
+
     @activity.defn(name="kaspi.read_status")
     async def read_status(self, payment: PaymentRef) -> BankFact:
         return await self._scene(payment.invoice_id).look()
@@ -96,6 +110,29 @@ class Stage:
     @activity.defn(name="webhook.test")
     async def test(self, order: TestEndpoint) -> list[DeliveryRef]:
         return await self._scenes[order.merchant_id.removeprefix("mer_")].test(order)
+
+    def _round(self, kind: str) -> Guarded:
+        self.looked_at.append(kind)
+        said = self.rounds.pop(kind, Guarded())
+        if isinstance(said, ApplicationError):
+            raise said
+        return said
+
+    @activity.defn(name="watchdog.invoices")
+    async def guard_invoices(self) -> Guarded:
+        return self._round("invoices")
+
+    @activity.defn(name="watchdog.refunds")
+    async def guard_refunds(self) -> Guarded:
+        return self._round("refunds")
+
+    @activity.defn(name="watchdog.pollers")
+    async def guard_pollers(self) -> Guarded:
+        return self._round("pollers")
+
+    @activity.defn(name="watchdog.deliveries")
+    async def guard_deliveries(self) -> Guarded:
+        return self._round("deliveries")
 
     @activity.defn(name="kaspi.watch")
     async def watch(self, order: WatchConnection) -> WatchEnded:
@@ -123,13 +160,21 @@ async def open_stage() -> AsyncIterator[Stage]:
                 stage.client,
                 task_queue=QUEUES.workflows,
                 workflows=WORKFLOWS,
-                activities=[stage.issue, stage.book],
+                activities=[
+                    stage.issue,
+                    stage.book,
+                    stage.standing,
+                    stage.guard_invoices,
+                    stage.guard_refunds,
+                    stage.guard_pollers,
+                    stage.guard_deliveries,
+                ],
                 workflow_runner=workflow_runner(sandboxed=True),
             ),
             Worker(
                 stage.client,
                 task_queue=QUEUES.kaspi,
-                activities=[stage.read_status, stage.cancel_remote, stage.adopt],
+                activities=[stage.read_status, stage.cancel_remote, stage.adopt, stage.look],
             ),
             Worker(
                 stage.client,

@@ -43,6 +43,13 @@ async def test_the_bank_withdraws_the_bill(new_bill: NewBill) -> None:
     assert await bill.shown() == ("canceled", None)
 
 
+async def test_the_temporal_ui_withdraws_it_without_an_argument(new_bill: NewBill) -> None:
+    bill = new_bill()
+    await bill.issue()
+    assert await bill.handle.execute_update("cancel") == State.CANCELED
+    assert bill.entries == [ISSUED, CANCELED]
+
+
 async def test_the_payer_wins_the_race(new_bill: NewBill) -> None:
     bill = new_bill()
     bill.scene.cancels.append(final(failures.BANK_REFUSED))

@@ -174,5 +174,6 @@ async def test_a_payment_told_during_the_last_look_is_booked(new_bill: NewBill) 
     await bill.bank_says(Verdict.PAID)
     bill.scene.bank_reads_open.set()
     await passing
-    assert await bill.result() is State.PAID
-    assert bill.scene.causes == ["issued", "expired", "paid"]
+    await bill.scene.until_booked("paid")
+    assert await bill.acknowledged() is State.PAID
+    assert bill.scene.causes == ["issued", "expired", "paid", "acknowledged"]

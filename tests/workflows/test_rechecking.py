@@ -86,5 +86,6 @@ async def test_a_payment_that_certainly_does_not_exist_is_declared_absent(new_bi
     await bill.resolve(Resolution.ABSENT)
     assert bill.entries[-1] == Entry("declared_absent", State.FAILED, None, Reason.DECLARED_ABSENT)
     await bill.bank_says(Verdict.PAID)  # so much for "certainly"
-    assert await bill.result() is State.PAID
+    await bill.scene.until_booked("paid")
     assert bill.entries[-1] == Entry("paid", State.PAID, Attention.PAID_LATE, Reason.PAID_LATE)
+    assert await bill.acknowledged() is State.PAID

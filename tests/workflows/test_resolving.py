@@ -60,7 +60,8 @@ async def test_an_adopted_payment_has_a_deadline_and_a_last_look(new_bill: NewBi
     await bill.scene.until_booked("expired")
     assert bill.scene.asked[-3:] == ["look", "cancel", "book expired"]
     await bill.bank_says(Verdict.PAID)
-    assert await bill.result() is State.PAID
+    await bill.scene.until_booked("paid")
+    assert await bill.acknowledged() is State.PAID
 
 
 @pytest.mark.parametrize("answer", [failures.BANK_NOT_FOUND, failures.BANK_REFUSED])

@@ -60,7 +60,7 @@ async def test_what_the_state_machine_forbids_is_refused(new_bill: NewBill) -> N
         assert error.code is Code.ILLEGAL_TRANSITION
         assert error.details == {"state": "canceled"}
     await bill.simulate(Verdict.PAID)  # late money, as at the bank
-    assert await bill.result() is State.PAID
+    assert await bill.acknowledged() is State.PAID
     assert (await refusal(bill, Verdict.CANCELED)).code is Code.INVOICE_CLOSED
 
 

@@ -1,0 +1,111 @@
+"""What the audit log says of merchants, keys, links to the bank, and webhook endpoints."""
+
+from domain.audit import Actor, ActorKind, AuditEntry, standing
+from domain.merchant import Health, Mode
+
+VALID = "valid"
+REVOKED = "revoked"
+RETIRED = "retired"
+ENABLED = "enabled"
+
+
+def merchant_created(merchant_id: str, operator: str) -> AuditEntry:
+    """By `tolem merchants add`."""
+    return AuditEntry(
+        merchant_id=merchant_id,
+        actor=_operator(operator),
+        action="merchant.created",
+        object_type="merchant",
+        object_id=merchant_id,
+        is_sandbox=False,
+    )
+
+
+def key_created(merchant_id: str, key_id: str, mode: Mode, operator: str) -> AuditEntry:
+    """By `tolem keys add`; of a test key, test keys see the row too."""
+    return AuditEntry(
+        merchant_id=merchant_id,
+        actor=_operator(operator),
+        action="api_key.created",
+        object_type="api_key",
+        object_id=key_id,
+        is_sandbox=mode is Mode.TEST,
+        after=VALID,
+    )
+
+
+def key_revoked(merchant_id: str, key_id: str, mode: Mode, operator: str) -> AuditEntry:
+    """By `tolem keys revoke`."""
+    return AuditEntry(
+        merchant_id=merchant_id,
+        actor=_operator(operator),
+        action="api_key.revoked",
+        object_type="api_key",
+        object_id=key_id,
+        is_sandbox=mode is Mode.TEST,
+        before=VALID,
+        after=REVOKED,
+    )
+
+
+def connection_created(merchant_id: str, connection_id: str, operator: str) -> AuditEntry:
+    """By `tolem connections add`, after the bank answered."""
+    return AuditEntry(
+        merchant_id=merchant_id,
+        actor=_operator(operator),
+        action="connection.created",
+        object_type="connection",
+        object_id=connection_id,
+        is_sandbox=False,
+        after=Health.CONNECTED,
+    )
+
+
+def connection_retired(merchant_id: str, connection_id: str, health: str, operator: str) -> AuditEntry:
+    """Another link took its place; its open payments stay on it."""
+    return AuditEntry(
+        merchant_id=merchant_id,
+        actor=_operator(operator),
+        action="connection.retired",
+        object_type="connection",
+        object_id=connection_id,
+        is_sandbox=False,
+        before=health,
+        after=RETIRED,
+    )
+
+
+def connection_health(
+    merchant_id: str, connection_id: str, before: tuple[str, str | None], after: tuple[str, str | None]
+) -> AuditEntry:
+    """The poller's word on how the bank answers: health and reason, before and after."""
+    return AuditEntry(
+        merchant_id=merchant_id,
+        actor=Actor(kind=ActorKind.WORKFLOW, id=f"kaspi-session-{connection_id}"),
+        action=f"connection.{after[0]}",
+        object_type="connection",
+        object_id=connection_id,
+        is_sandbox=False,
+        before=standing(*before),
+        after=standing(*after),
+    )
+
+
+def endpoint_created(
+    merchant_id: str, endpoint_id: str, *, is_sandbox: bool, key: str, request_id: str | None
+) -> AuditEntry:
+    """By a merchant's key. The URL is not told: it can carry a secret."""
+    return AuditEntry(
+        merchant_id=merchant_id,
+        actor=Actor(kind=ActorKind.KEY, id=key),
+        action="webhook_endpoint.created",
+        object_type="webhook_endpoint",
+        object_id=endpoint_id,
+        is_sandbox=is_sandbox,
+        after=ENABLED,
+        request_id=request_id,
+    )
+
+
+def _operator(name: str) -> Actor:
+    return Actor(kind=ActorKind.OPERATOR, id=name)
