@@ -22,7 +22,7 @@ from activities.delivering import Delivering
 from activities.guarding import Guarding, GuardLimits
 from activities.issuing import IssueLimits, Issuing
 from activities.looking import Looking
-from activities.reconciling import ReconcileLimits, Reconciling
+from activities.reconciling import AWAY_PAUSE_SECONDS, ReconcileLimits, Reconciling
 from activities.refunding import Refunding
 from activities.watching import PollLimits, Watching
 from contracts.v1 import V1
@@ -216,6 +216,7 @@ def _reconciling(
             concurrency=limits.concurrency,
             pause=limits.pause_seconds,
             bank_patience=limits.bank_patience_seconds,
+            away_pause=min(AWAY_PAUSE_SECONDS, limits.bank_patience_seconds / 4),
         ),
     )
 

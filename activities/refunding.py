@@ -34,7 +34,7 @@ HEARTBEAT_SECONDS = 2.0
 # somebody may have read back "not executed".
 SEND_WITHIN_SECONDS = 10.0
 
-PARTIAL_IMPOSSIBLE = -99000020
+_REASONS = {-99000005: RefundReason.ABOVE_AVAILABLE, -99000020: RefundReason.PARTIAL_IMPOSSIBLE}
 
 
 class PaymentSums(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,8 +191,7 @@ class Refunding:
             try:
                 bank_return_id = await bank.give_back(order.payment_id, order.amount)
             except KaspiRefused as error:
-                partial = error.code == PARTIAL_IMPOSSIBLE
-                reason = RefundReason.PARTIAL_IMPOSSIBLE if partial else RefundReason.REFUSED
+                reason = _REASONS.get(error.code or 0, RefundReason.REFUSED)
                 return Returned(outcome=ReturnOutcome.REFUSED, reason=reason, bank_code=error.code)
             except KaspiMisconfigured as error:
                 return Returned(outcome=ReturnOutcome.REFUSED, reason=RefundReason.MISCONFIGURED, bank_code=error.code)

@@ -109,9 +109,8 @@ def attention_resolve(object_id: str, choice: str, bank_payment: int | None, by:
         if after.attention is not None and after.attention == case.attention:
             console.print(f"{object_id} is {after.state}, and still a case: {after.attention}")
             raise Exit(STILL_A_CASE)
-        console.print(
-            f"{object_id} is {after.state}" + (f", now a case of {after.attention}" if after.attention else "")
-        )
+        now = f"now a case of {after.attention}" if after.attention else "no case any more"
+        console.print(f"{object_id} is {after.state}, {now}")
 
     run(work())
 

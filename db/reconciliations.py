@@ -16,6 +16,8 @@ from domain.statement import StatementRow
 
 RUN_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Run))
 LINE_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Line))
+# A statement of 100,000 rows in one piece would come near to the database's time limit.
+ROWS_AT_ONCE = 10_000
 _ACTORS = {Trigger.API: ActorKind.KEY, Trigger.CLI: ActorKind.OPERATOR, Trigger.SCHEDULE: ActorKind.WORKFLOW}
 
 _RUN = text(f"select {RUN_COLUMNS} from reconciliations where merchant_id = :merchant and id = :id")
@@ -191,8 +193,9 @@ async def _open(connection: AsyncConnection, new: NewRun, rows: list[StatementRo
         found = await connection.execute(_RUN, {"merchant": new.merchant_id, "id": new.id})
         return msgspec.convert(found.mappings().one(), Run)
     run = msgspec.convert(row, Run)
-    if rows:
-        await connection.execute(_ROWS, {"id": new.id, "merchant": new.merchant_id} | _columns(rows))
+    for begin in range(0, len(rows or []), ROWS_AT_ONCE):
+        some = (rows or [])[begin : begin + ROWS_AT_ONCE]
+        await connection.execute(_ROWS, {"id": new.id, "merchant": new.merchant_id} | _columns(some))
     if keyed is not None:
         kept: dict[str, object] = {"merchant": new.merchant_id, "mode": Mode.LIVE, "operation": keyed.operation}
         kept |= {"id": new.id, "hash": key_hash(keyed.key), "fingerprint": keyed.fingerprint}

@@ -73,6 +73,7 @@ _BLOCKED = text(
     "select exists (select 1 from refunds r join refunds mine on mine.id = :id where r.merchant_id = :merchant"
     " and r.invoice_id = mine.invoice_id and r.position < mine.position and r.state in ('pending', 'processing'))"
 )
+_DONE = text("select exists (select 1 from refund_attempts where refund_id = :id and outcome = 'done')")
 _NEXT = text(
     "select id from refunds where merchant_id = :merchant and invoice_id = :invoice and state = 'pending'"
     " order by position limit 1"
@@ -162,6 +163,10 @@ class RefundLedger:
             told = (await connection.execute(_TOLD, about)).scalar_one()
             now: datetime = (await connection.execute(_CLOCK)).scalar_one()
             after = None if told else _changed(before, change, now)
+            if after is not None and after.state is RefundState.FAILED:
+                # The bank's "done" may have been written while somebody decided that it failed.
+                executed = (await connection.execute(_DONE, {"id": before.id})).scalar_one()
+                after = None if executed else after
             if after is None:
                 return await _standing(connection, invoice, before, await _due(connection, before), created=False)
             await connection.execute(_WRITE, _values(after, _WRITTEN))

@@ -85,7 +85,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--invoices", type=_whole, help="instead of the size's")
     parser.add_argument("--refunds", type=_none_or_more, help="instead of the size's")
     parser.add_argument("--kills", type=_none_or_more, help="instead of the size's")
-    parser.add_argument("--seconds", type=float, help="in which bills are opened and parts are killed")
     parser.add_argument("--settle-seconds", type=float, help="that the system may take afterwards")
     return parser
 

@@ -19,10 +19,8 @@ from refunds where merchant_id = $1 and not is_sandbox order by created_at
 """
 _EVENTS = "select id, type, object_id, sequence, object from events where merchant_id = $1 and not is_sandbox"
 _DELIVERIES = "select event_id, state, body from deliveries where merchant_id = $1"
-# A word that nobody knows is settled by the next one; every other attention waits for a human.
 _UNSETTLED = """
-select id from invoices where merchant_id = $1 and state in ('processing', 'pending')
-  and coalesce(attention, 'kaspi_unknown_status') = 'kaspi_unknown_status'
+select id from invoices where merchant_id = $1 and state in ('processing', 'pending') and attention is null
 union all
 select id from refunds r where merchant_id = $1 and attention is null and state in ('pending', 'processing')
   and not exists (select 1 from refunds b where b.invoice_id = r.invoice_id and b.position < r.position

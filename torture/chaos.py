@@ -9,11 +9,12 @@ from torture.bank import TorturedBank
 from torture.evidence import Killed
 from torture.plan import Plan
 from torture.plan_kills import Kill
+from torture.progress import Progress, When
 from torture.stack import PARTS, TortureStack
 
 
 class Chaos:
-    """`run()` ends when the plan is carried out and every part serves again."""
+    """`run()` ends when the plan is carried out and every part serves again. `progress` tells how far it is."""
 
     def __init__(self, plan: Plan, stack: TortureStack, bank: TorturedBank, say: Callable[[str], None]) -> None:
         self._plan = plan
@@ -21,35 +22,34 @@ class Chaos:
         self._bank = bank
         self._say = say
         self._locks = {part: asyncio.Lock() for part in PARTS}
+        self.progress = Progress(plan.size.steps)
         self.killed: list[Killed] = []
 
     async def run(self) -> None:
-        """Everything at its time, counted from now."""
-        began = asyncio.get_running_loop().time()
+        """One step after another; everything that is planned for a step at its time."""
         async with asyncio.TaskGroup() as all_of_it:
-            for kill in self._plan.kills:
-                all_of_it.create_task(self._kill(kill, began))
             for fault in self._plan.faults:
-                all_of_it.create_task(self._at(began + fault.at, partial(self._bank.fault, fault.spec)))
+                all_of_it.create_task(self._at(fault.when, partial(self._bank.fault, fault.spec)))
             for lag in self._plan.lags:
                 knob: dict[str, object] = {"refund_lag_s": lag.seconds}
-                all_of_it.create_task(self._at(began + lag.at, partial(self._bank.change, knob)))
+                all_of_it.create_task(self._at(lag.when, partial(self._bank.change, knob)))
+            for step, kill in enumerate(self._plan.kills):
+                self.progress.begin(step)
+                if not kill.hurries:
+                    await self._stack.all_serve()
+                await asyncio.sleep(kill.after)
+                all_of_it.create_task(self._kill(kill))
+                self._say(f"kill {step + 1} of {len(self._plan.kills)}: {kill.part}")
+            self.progress.begin(len(self._plan.kills))
 
-    async def _kill(self, kill: Kill, began: float) -> None:
-        await _sleep_until(began + kill.at)
+    async def _kill(self, kill: Kill) -> None:
         async with self._locks[kill.part]:  # a part that is down can't be killed: the kill waits until it is back
             at = datetime.now(UTC)
-            if not await self._stack.kill(kill.part, kill.pause):
+            while not await self._stack.kill(kill.part, kill.pause):
                 # It had ended by itself a moment before (its database was gone); it is back now.
                 at = datetime.now(UTC)
-                await self._stack.kill(kill.part, kill.pause)
             self.killed.append(Killed(part=kill.part, at=at, back_at=datetime.now(UTC)))
-        self._say(f"kill {len(self.killed)} of {len(self._plan.kills)}: {kill.part}")
 
-    async def _at(self, moment: float, act: Callable[[], Awaitable[None]]) -> None:
-        await _sleep_until(moment)
+    async def _at(self, when: When, act: Callable[[], Awaitable[None]]) -> None:
+        await self.progress.reached(when)
         await act()
-
-
-async def _sleep_until(moment: float) -> None:
-    await asyncio.sleep(max(0.0, moment - asyncio.get_running_loop().time()))

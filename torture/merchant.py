@@ -13,17 +13,19 @@ from domain.errors import Code
 from torture.evidence import Asked, Exchange
 
 # A client that is told 503, or nothing at all, asks again with the same key; so long, and then it gives up.
-PATIENCE = 75.0
-_TIMEOUT = 8.0
-_PAUSES = (0.3, 0.6, 1.0, 2.0)
+PATIENCE = 120.0
+_TIMEOUT = 12.0
+# As a well-bred client: longer and longer, never shorter than Retry-After.
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
 _ANSWERED = frozenset({200, 201, 404, 409, 422, 500, 502})
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back; `status` 0: nothing."""
+    """What came back; `status` 0: nothing. `retry_after` in seconds."""
 
     status: int
     body: dict[str, Any]
+    retry_after: float = 0.0
 
     @property
     def code(self) -> str | None:
@@ -86,7 +88,7 @@ class MerchantApi:
         while (answer := await self.send(method, path, body)).status not in _ANSWERED:
             if asyncio.get_running_loop().time() > ends:
                 break
-            await asyncio.sleep(next(pauses))
+            await asyncio.sleep(max(next(pauses), answer.retry_after))
         return answer
 
     async def _until_answered(self, path: str, body: Mapping[str, object], asked: Asked) -> Answer | None:
@@ -95,7 +97,7 @@ class MerchantApi:
             answer = await self._exchange(path, body, asked, seconds=_TIMEOUT)
             if answer.status in _ANSWERED and answer.code != Code.KASPI_OUTCOME_UNKNOWN:
                 return answer
-            await asyncio.sleep(next(pauses))
+            await asyncio.sleep(max(next(pauses), answer.retry_after))
         return None
 
     async def _exchange(self, path: str, body: Mapping[str, object], asked: Asked, *, seconds: float) -> Answer:
@@ -140,4 +142,4 @@ def _made(answer: Answer) -> str | None:
 
 def _read(answer: httpx.Response) -> Answer:
     body: dict[str, Any] = msgspec.json.decode(answer.content) if answer.content else {}
-    return Answer(status=answer.status_code, body=body)
+    return Answer(status=answer.status_code, body=body, retry_after=float(answer.headers.get("Retry-After", "0")))

@@ -8,7 +8,7 @@ import msgspec
 
 from domain.errors import Code
 from domain.ids import INVOICE, REFUND, derived_id
-from domain.invoice import Kind
+from domain.invoice import Attention, Kind
 from domain.merchant import Mode
 from torture.bank import TorturedBank
 from torture.evidence import REFUNDS, Asked
@@ -50,7 +50,7 @@ class Order:
         self._fingers: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        """From the moment the bill is opened (`at` is the caller's) to the last thing anybody does."""
+        """From the moment the bill is opened (`when` is the caller's) to the last thing anybody does."""
         phone = asyncio.create_task(self._phone_rings()) if self._bill.kind is Kind.PHONE else None
         try:
             invoice_id = await self._create()
@@ -100,7 +100,7 @@ class Order:
         await self._api.insist("POST", f"/invoices/{invoice_id}/cancel")
 
     async def _refund_when_paid(self, invoice_id: str) -> None:
-        seen = await self._until(invoice_id, lambda _: False)
+        seen = await self._until(invoice_id, lambda seen: seen["attention"] == Attention.OUTCOME_UNKNOWN)
         if seen is None or seen["state"] != "paid":
             return
         async with asyncio.TaskGroup() as all_refunds:

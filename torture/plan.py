@@ -1,4 +1,4 @@
-"""What a run is going to do: a pure function of seed and size. Times in seconds from the start, money in tiyn."""
+"""What a run is going to do: a pure function of seed and size. Times in seconds, money in tiyn."""
 
 from enum import StrEnum
 from random import Random
@@ -10,6 +10,7 @@ from domain.invoice import Kind
 from torture.plan_faults import BankFault, Hiccup, Lag, plan_bank_faults, plan_hiccups, plan_lags
 from torture.plan_kills import Kill, plan_kills
 from torture.plan_refunds import AskedRefund, plan_refunds
+from torture.progress import When
 from torture.size import Size
 
 
@@ -32,7 +33,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     number: int
-    at: float
+    when: When
     kind: Kind
     amount: int
     phone: str
@@ -63,8 +64,8 @@ T = TypeVar("T")
 
 _KINDS = {Kind.PHONE: 50, Kind.QR: 30, Kind.LINK: 20}
 _DEEDS = {Deed.PAY: 62, Deed.SCAN: 12, Deed.REJECT: 9, Deed.IGNORE: 11, Deed.LATE: 6}
-# Bills are opened in the first part of the run, so that the last ones are still in their prime under kills.
-_OPENING_SHARE = 0.85
+# A step takes some seconds (plan_kills); what is planned for one begins within these.
+STEP_SECONDS = 4.0
 # A QR lives 18 s in a run (settings.TIME_SCALE): a payer takes up to a third of that.
 _LONGEST_DEED = 6.0
 
@@ -96,7 +97,7 @@ def _bill(chance: Random, seed: int, number: int, size: Size) -> Bill:
     deed = _drawn(chance, _DEEDS)
     return Bill(
         number=number,
-        at=round(chance.uniform(0, size.seconds * _OPENING_SHARE), 2),
+        when=When(step=chance.randrange(size.steps), after=round(chance.uniform(0, STEP_SECONDS), 2)),
         kind=kind,
         amount=chance.randrange(100_00, 50_000_00),
         phone=f"7702{seed % 1000:03d}{number:04d}",

@@ -1,21 +1,22 @@
-"""What goes wrong at the bank and at the merchant's receiver. Times in seconds from the start."""
+"""What goes wrong at the bank and at the merchant's receiver. Times in seconds."""
 
 from random import Random
 
 import msgspec
 
+from torture.progress import When
 from torture.settings import BANK_TIMEOUT, LONGEST_DELAY, LONGEST_LAG
 from torture.size import Size
 
 # Which calls are hit how often, and how many faults there are for each bill of a run.
 _CALLS = {
-    "remote/create": 22,
-    "qr/create": 10,
-    "qr/create-link": 8,
-    "payment/status": 22,
+    "remote/create": 14,
+    "qr/create": 8,
+    "qr/create-link": 6,
+    "payment/status": 24,
     "remote/cancel": 10,
-    "payment/details": 10,
-    "payment/return": 18,
+    "payment/details": 14,
+    "payment/return": 24,
 }
 _PER_BILL = 0.7
 _MUTE = (
@@ -38,14 +39,14 @@ _MOST_TIMES = 4
 class BankFault(msgspec.Struct, frozen=True, kw_only=True):
     """`spec` is what the emulator is told (emulator/README.md, "Faults")."""
 
-    at: float
+    when: When
     spec: dict[str, object]
 
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True):
     """From now on AvailableReturnAmount shows refunds so many seconds late."""
 
-    at: float
+    when: When
     seconds: float
 
 
@@ -69,25 +70,24 @@ _HICCUPS = {
 
 def plan_bank_faults(chance: Random, size: Size) -> list[BankFault]:
     """Each waits for the next call of its kind."""
-    faults = [
-        BankFault(at=round(chance.uniform(0, size.seconds), 2), spec=_spec(chance))
-        for _ in range(round(size.invoices * _PER_BILL))
-    ]
-    return sorted(faults, key=lambda fault: fault.at)
+    return [BankFault(when=_when(chance, size), spec=_spec(chance)) for _ in range(round(size.invoices * _PER_BILL))]
 
 
 def plan_lags(chance: Random, size: Size) -> list[Lag]:
-    """On and off, some ten times."""
-    step = size.seconds / 10
+    """Now and then, and off again."""
     return [
-        Lag(at=round(number * step, 2), seconds=round(chance.choice((0.0, chance.uniform(0.2, LONGEST_LAG))), 2))
-        for number in range(10)
+        Lag(when=_when(chance, size), seconds=round(chance.choice((0.0, chance.uniform(0.2, LONGEST_LAG))), 2))
+        for _ in range(max(2, size.steps // 3))
     ]
 
 
 def plan_hiccups(chance: Random, size: Size) -> list[Hiccup]:
     """One answer for each of the first requests; those after them are answered 200."""
     return [chance.choices(list(_HICCUPS), list(_HICCUPS.values()))[0] for _ in range(4 * size.invoices)]
+
+
+def _when(chance: Random, size: Size) -> When:
+    return When(step=chance.randrange(size.steps), after=round(chance.uniform(0, 3), 2))
 
 
 def _spec(chance: Random) -> dict[str, object]:

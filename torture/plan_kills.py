@@ -1,4 +1,4 @@
-"""Which part dies when. Times in seconds from the start."""
+"""Which part dies at the end of which step. Seconds count from when the step begins."""
 
 from random import Random
 
@@ -10,25 +10,34 @@ from torture.size import Size
 _PARTS = {"worker": 40, "api": 20, "temporal": 20, "postgres": 20}
 _PAUSES = (0.0, 1.0, 3.0, 6.0)
 _PAUSE_WEIGHTS = (60, 20, 15, 5)
-_TOGETHER = 0.12
+_HURRIES = 0.25
+# Step lengths in seconds: a kill that hurries does not even wait until the part killed before it serves again.
+# After a death the engine takes some seconds to notice; the other steps give it the time to get to work, mostly.
+_STEP = (1.0, 8.0)
+_HURRY = (0.1, 1.0)
 
 
 class Kill(msgspec.Struct, frozen=True, kw_only=True):
-    """SIGKILL to `part`, which stays away for `pause` seconds (and as long as a start takes)."""
+    """SIGKILL to `part`, which stays away for `pause` seconds (and as long as a start takes).
 
-    at: float
+    It comes `after` seconds of a system in which everything serves; one that `hurries` does not wait for that.
+    """
+
     part: str
+    after: float
     pause: float
+    hurries: bool
 
 
 def plan_kills(chance: Random, size: Size) -> list[Kill]:
-    """So many kills, spread over the run with jitter; some hit two parts at once."""
-    gap = size.seconds / max(1, size.kills)
-    kills: list[Kill] = []
-    for number in range(size.kills):
-        joins = bool(kills) and chance.random() < _TOGETHER
-        at = kills[-1].at if joins else (number + chance.random()) * gap
-        others = {part: weight for part, weight in _PARTS.items() if not (joins and part == kills[-1].part)}
-        part = chance.choices(list(others), list(others.values()))[0]
-        kills.append(Kill(at=round(at, 2), part=part, pause=chance.choices(_PAUSES, _PAUSE_WEIGHTS)[0]))
-    return sorted(kills, key=lambda kill: kill.at)
+    """One for each step but the last."""
+    return [_kill(chance, hurries=chance.random() < _HURRIES) for _ in range(size.kills)]
+
+
+def _kill(chance: Random, *, hurries: bool) -> Kill:
+    return Kill(
+        part=chance.choices(list(_PARTS), list(_PARTS.values()))[0],
+        after=round(chance.uniform(*(_HURRY if hurries else _STEP)), 2),
+        pause=chance.choices(_PAUSES, _PAUSE_WEIGHTS)[0],
+        hurries=hurries,
+    )

@@ -19,7 +19,8 @@ from torture.judge import judge
 from torture.merchant import MerchantApi
 from torture.order import Identity, Order
 from torture.plan import Bill, Plan
-from torture.stack import PARTS, TortureStack
+from torture.progress import Progress
+from torture.stack import TortureStack
 from torture.verdict import Verdict
 
 Say = Callable[[str], None]
@@ -27,7 +28,6 @@ Say = Callable[[str], None]
 # What no log of ours may hold after a run: a defect that was answered, or a workflow task that failed.
 _DEFECTS = ("unhandled_error", "Failed activation on workflow", "Nondeterminism", "NondeterminismError")
 _PROGRESS = 10.0
-_READY_SECONDS = 60.0
 
 
 class Timing(msgspec.Struct, kw_only=True):
@@ -73,7 +73,7 @@ class Run:
         async with asyncio.TaskGroup() as load:
             load.create_task(chaos.run())
             for bill in self._plan.bills:
-                load.create_task(self._open(bill, api, bank, who))
+                load.create_task(self._open(bill, api, bank, who, chaos.progress))
         self.timing.load = time.monotonic() - began
         self._say(f"load over after {self.timing.load:.0f} s; faults off, letting it settle")
 
@@ -99,16 +99,13 @@ class Run:
         await keep_histories(stack.system.temporal, [one.what for one in verdict.violations], self._folder)
         return evidence, verdict
 
-    async def _open(self, bill: Bill, api: MerchantApi, bank: TorturedBank, who: Identity) -> None:
-        await asyncio.sleep(bill.at)
+    async def _open(self, bill: Bill, api: MerchantApi, bank: TorturedBank, who: Identity, progress: Progress) -> None:
+        await progress.reached(bill.when)
         await Order(bill, api, bank, who, f"torture-{self._plan.seed}").run()
 
     async def _settle(self, stack: TortureStack, books: Books) -> None:
         began = said = time.monotonic()
-        while not all([await stack.serves(part) for part in PARTS]):
-            if time.monotonic() - began > _READY_SECONDS:
-                raise TimeoutError("a part does not serve although nobody kills it any more")
-            await asyncio.sleep(0.5)
+        await stack.all_serve()
         slow: set[str] = set()
         while (unsettled := await books.unsettled()) and time.monotonic() - began < self._plan.size.settle_seconds:
             if time.monotonic() - said > _PROGRESS:

@@ -4,18 +4,20 @@ import msgspec
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """`seconds`: the time in which bills are opened and parts are killed. `settle_seconds`: how long the system may
-    take afterwards until nothing is open any more, except what waits for a human.
-    """
+    """`settle_seconds`: how long the system may take at the end until nothing is open but what waits for a human."""
 
     invoices: int
     refunds: int
     kills: int
-    seconds: float
     settle_seconds: float
 
+    @property
+    def steps(self) -> int:
+        """A kill ends a step; after the last one comes a step of peace."""
+        return self.kills + 1
 
-SMALL = Size(invoices=60, refunds=20, kills=16, seconds=70.0, settle_seconds=200.0)
-LONG = Size(invoices=300, refunds=100, kills=100, seconds=600.0, settle_seconds=300.0)
+
+SMALL = Size(invoices=60, refunds=20, kills=12, settle_seconds=200.0)
+LONG = Size(invoices=300, refunds=100, kills=100, settle_seconds=300.0)
 
 SIZES = {"small": SMALL, "long": LONG}

@@ -15,9 +15,22 @@ from dev.supervisor import Child, Supervisor
 from dev.system import System
 from torture import settings
 
+# What the worker logs when it polls its queues: asking the engine for its pollers costs a process each time.
+_WORKER_READY = '"worker_ready"'
 PARTS = ("postgres", "temporal", "worker", "api")
 _READY_SECONDS = 90.0
-_STEP = 0.1
+_STEP = 0.2
+
+
+class _Board(LogBoard):
+    """The log, with an ear for the worker. `worker_ready` is the Unix time of its last call."""
+
+    worker_ready = 0.0
+
+    def say(self, name: str, line: str) -> None:
+        super().say(name, line)
+        if name == "worker" and _WORKER_READY in line:
+            self.worker_ready = time.time()
 
 
 class TortureStack:
@@ -33,7 +46,8 @@ class TortureStack:
             folder / "state", Ports.free(), settings=settings.system(), postgres_settings=settings.POSTGRES
         )
         self._output = self.log.open("a", encoding="utf-8")
-        self._supervisor = Supervisor(LogBoard(self._output))
+        self._board = _Board(self._output)
+        self._supervisor = Supervisor(self._board)
         self._held = {part: asyncio.Event() for part in PARTS}
         self._worker_since = 0.0
 
@@ -55,28 +69,32 @@ class TortureStack:
     async def kill(self, part: str, pause: float) -> bool:
         """SIGKILL; the part stays away for `pause` seconds. Returns when it serves again; False if it did not run."""
         self._held[part].clear()
-        killed_at = time.time()
         killed = self._supervisor.kill9(part)
-        await asyncio.sleep(pause)
+        if part == "worker":
+            self._worker_since = time.time()
+        await asyncio.sleep(max(pause, _STEP))  # the dead don't answer, but the kernel takes a moment
         self._held[part].set()
         ends = time.monotonic() + _READY_SECONDS
-        while not await self.serves(part, since=killed_at):
+        while not await self.serves(part):
             if time.monotonic() > ends:
                 raise TimeoutError(f"{part} did not come back")
             await asyncio.sleep(_STEP)
         return killed
 
-    async def serves(self, part: str, *, since: float = 0.0) -> bool:
-        """Whether a part serves now; the worker only, if it has asked for work after `since` (Unix time)."""
-        system = self.system
-        checks: dict[str, Callable[[], Awaitable[bool]]] = {
-            "postgres": system.postgres.is_ready,
-            "temporal": system.temporal.is_ready,
-            "worker": lambda: system.worker_ready(max(since, self._worker_since)),
-            # Only that it listens: whether it is ready depends on the others, who may be dead.
-            "api": self._api_listens,
-        }
-        return await checks[part]()
+    async def all_serve(self) -> None:
+        """Returns when every part serves; TimeoutError if that takes too long."""
+        async with asyncio.timeout(_READY_SECONDS):
+            while not all([await self.serves(part) for part in PARTS]):  # noqa: ASYNC110 -- others' processes send no event
+                await asyncio.sleep(_STEP)
+
+    async def serves(self, part: str) -> bool:
+        """Whether a part serves now. Of API and Temporal only that they listen: the rest depends on others."""
+        if part == "worker":
+            return self._board.worker_ready > self._worker_since
+        if part == "postgres":
+            return await self.system.postgres.is_ready()
+        ports = self.system.ports
+        return await _listens(ports.api if part == "api" else ports.temporal)
 
     async def _start(self) -> None:
         system, postgres = self.system, self.system.postgres
@@ -87,7 +105,7 @@ class TortureStack:
         await system.migrate()
         await system.seed()
         await self._run("worker", system.worker_command, lambda: self.serves("worker"), self._worker_starts)
-        await self._run("api", system.api_command, self._api_listens)
+        await self._run("api", system.api_command, lambda: self.serves("api"))
 
     async def _run(
         self,
@@ -106,14 +124,6 @@ class TortureStack:
     async def _worker_starts(self) -> None:
         self._worker_since = time.time()
 
-    async def _api_listens(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.system.ports.api)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
     async def _stop(self) -> None:
         self._supervisor.kill()  # nothing of it is kept but the log
         for event in self._held.values():
@@ -121,3 +131,12 @@ class TortureStack:
         await self._supervisor.stop()
         remove_home(self.system.layout.state_dir)
         self._output.close()
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -17,7 +17,9 @@ with workflow.unsafe.imports_passed_through():
         RefundAttention,
         RefundReason,
         RefundState,
+        ReturnOutcome,
         SimulatedRefund,
+        Sums,
     )
     from workflows import options
     from workflows.failures import cause_of, refuse
@@ -192,16 +194,26 @@ class RefundWorkflow:
             elif sums.available <= standing.expected:
                 await self._books.settle_attention("rechecked", ask)
             return
-        doubted = self._bank.doubted()[-1]
+        await self._settle_doubt(ask, sums)
+
+    async def _settle_doubt(self, ask: ResolveRefund, sums: Sums) -> None:
+        await self._books.refresh()
+        standing, doubted = self._books.standing, self._bank.doubted()
+        if any(one.outcome is ReturnOutcome.DONE for one in standing.attempts):
+            return  # the bank's word came meanwhile, and the story takes it
         if ask.action is RefundResolution.NOT_EXECUTED:
+            if doubted and not self._bank.over(doubted[-1]):
+                # The call may still run: money that was called free could go back twice.
+                raise refuse(Code.ILLEGAL_TRANSITION, reason="the_bank_may_still_execute_it")
             await self._declare(ask, outside=self._bank.outside(sums, executed=False))
         elif ask.action is RefundResolution.EXECUTED:
-            if doubted.available_before - sums.available < standing.amount:
+            judged = (doubted or standing.attempts)[-1]
+            if judged.available_before - sums.available < standing.amount:
                 raise refuse(Code.ILLEGAL_TRANSITION, reason="the_banks_sums_show_no_such_refund")
             await self._declare(ask, outside=self._bank.outside(sums, executed=True))
-        elif await self._bank.unchanged(doubted, sums) and ask.action is RefundResolution.RETRY:
-            self._story.retry_allowed = True
-            await self._books.settle_attention("retry", ask)
+        elif not doubted or (await self._bank.unchanged(doubted[-1], sums) and ask.action is RefundResolution.RETRY):
+            self._story.retry_allowed = ask.action is RefundResolution.RETRY
+            await self._books.settle_attention(ask.action, ask)
 
     async def _declare(self, ask: ResolveRefund, *, outside: int | None) -> None:
         if ask.action is RefundResolution.EXECUTED:

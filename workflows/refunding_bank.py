@@ -46,8 +46,15 @@ class RefundAtBank:
         """One step; the caller repeats it while the refund is processing."""
         standing = self._books.standing
         last = standing.attempts[-1] if standing.attempts else None
-        if standing.attention not in {None, RefundAttention.OUTCOME_UNKNOWN}:
+        doubted = self.doubted()
+        if any(one.outcome is ReturnOutcome.DONE for one in standing.attempts):
+            async with self._books.lock:
+                await self._take_done()
+        elif standing.attention not in {None, RefundAttention.OUTCOME_UNKNOWN}:
             await workflow.wait_condition(lambda: self._books.standing is not standing)
+        elif standing.attention is not None and doubted and not self._story.retry_allowed:
+            # An operator is asked: nothing is sent any more, and the sums may still tell.
+            await self._read_back(doubted[-1])
         elif last is None or last.outcome is ReturnOutcome.NOT_SENT or self._story.retry_allowed:
             await self._pause_after_not_sent()
             async with self._books.lock:
@@ -187,11 +194,13 @@ class RefundAtBank:
 
     # --- settling
 
+    async def _take_done(self) -> None:
+        done = next((one for one in self._books.standing.attempts if one.outcome is ReturnOutcome.DONE), None)
+        if done is not None and self._processing():
+            await self._books.complete(bank_return_id=done.bank_return_id)
+
     async def _take_the_banks_word(self, last: RefundAttempt) -> None:
         if not self._processing():
-            return
-        if last.outcome is ReturnOutcome.DONE:
-            await self._books.complete(bank_return_id=last.bank_return_id)
             return
         # A typed refusal is a failure, unless an attempt before it was executed after all.
         doubted = self.doubted()
@@ -203,6 +212,10 @@ class RefundAtBank:
                 return
             if not await self.unchanged(doubted[0], sums):
                 return
+            if last.reason is RefundReason.ABOVE_AVAILABLE:
+                # The sums say that it fits, the bank that it does not: they may lag behind the attempt before it.
+                await self._books.ask_for_a_human(RefundAttention.OUTCOME_UNKNOWN)
+                return
         await self._books.fail(last.reason or RefundReason.REFUSED, code=last.bank_code)
 
     async def _read_back(self, last: RefundAttempt) -> None:
@@ -212,12 +225,17 @@ class RefundAtBank:
             await self._nudge.wait(timedelta(seconds=LOOKS[min(looks, len(LOOKS) - 1)]))
             looks += 1
             async with self._books.lock:
-                if not self._processing() or self._story.retry_allowed or await self._looked_back(last):
+                if not self._processing() or self._story.retry_allowed or await self._looked_back(last.number):
                     return
 
-    async def _looked_back(self, last: RefundAttempt) -> bool:
-        """One look; True when it decided something."""
-        over, attention = self._over(last), self._books.standing.attention
+    async def _looked_back(self, number: int) -> bool:
+        """One look; True when there is something else to do now."""
+        # A call that this story gave up may have heard the bank's word since.
+        await self._books.refresh()
+        last = self._books.standing.attempts[number - 1]
+        if last.outcome not in _IN_DOUBT or not self._processing():
+            return True
+        over, attention = self.over(last), self._books.standing.attention
         try:
             sums = await self.sums(options.KASPI_READ_NOW, "did the refund happen?")
         except ActivityError:
@@ -234,7 +252,7 @@ class RefundAtBank:
         await self._books.ask_for_a_human(RefundAttention.OUTCOME_UNKNOWN)
         return False
 
-    def _over(self, attempt: RefundAttempt) -> bool:
+    def over(self, attempt: RefundAttempt) -> bool:
         """True when unchanged sums mean "not executed": the call can no longer run, and the sums no longer lag."""
         call_ended = attempt.answered_at or attempt.intended_at + timedelta(seconds=self._order.longest_call)
         return workflow.now() >= call_ended + timedelta(seconds=self._order.read_back_window)

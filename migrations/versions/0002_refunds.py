@@ -114,6 +114,12 @@ begin
         raise exception 'illegal refund transition % -> %', old.state, new.state
             using errcode = 'check_violation', constraint = 'refund_transition';
     end if;
+    if old.state = 'processing' and new.state = 'failed' and exists (
+        select 1 from refund_attempts a where a.refund_id = new.id and a.outcome = 'done'
+    ) then
+        raise exception 'the bank said that it has executed this refund'
+            using errcode = 'check_violation', constraint = 'refund_executed';
+    end if;
     if old.state = 'pending' and new.state = 'processing' and exists (
         select 1 from refunds r where r.invoice_id = new.invoice_id and r.position < new.position
             and r.state in ('pending', 'processing')
@@ -155,8 +161,8 @@ begin
 end $$
 """
 
-# An attempt is the right to call payment/return once: never while another one may still be at the bank, never after
-# one that the bank said it has executed.
+# An attempt is the right to call payment/return once, never after one that the bank said it has executed. Whether an
+# earlier one may still be at the bank is a question of time and of the bank's sums: the story asks it.
 ATTEMPT_GUARD = """
 create function guard_refund_attempt() returns trigger language plpgsql as $$
 begin
@@ -167,6 +173,20 @@ begin
     then
         raise exception 'this refund may not be sent now'
             using errcode = 'check_violation', constraint = 'refund_attempt';
+    end if;
+    return new;
+end $$
+"""
+
+# The bank's word on an attempt is kept as it came: only "we don't know" may become something else.
+ANSWER_GUARD = """
+create function guard_refund_answer() returns trigger language plpgsql as $$
+begin
+    if coalesce(old.outcome, 'unknown') <> 'unknown' and (old.outcome, old.bank_return_id, old.reason, old.bank_code)
+        is distinct from (new.outcome, new.bank_return_id, new.reason, new.bank_code)
+    then
+        raise exception 'what the bank said of an attempt never changes'
+            using errcode = 'check_violation', constraint = 'refund_answer';
     end if;
     return new;
 end $$
@@ -218,7 +238,9 @@ def upgrade() -> None:
             "simulate in ('completed','failed','attention','pending')", name=op.f("ck_refunds_simulate")
         ),
         sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_refunds_invoice_id_invoices")),
-        sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_refunds_connection_id_connections")),
+        sa.ForeignKeyConstraint(
+            ["connection_id"], ["connections.id"], name=op.f("fk_refunds_connection_id_connections")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_refunds")),
     )
     op.create_index("uq_refunds_invoice_id_position", "refunds", ["invoice_id", "position"], unique=True)
@@ -277,7 +299,15 @@ def _guard() -> None:
     pairs = ", ".join(f"('{old}', '{new}')" for old, news in TRANSITIONS.items() for new in news)
     op.execute(f"insert into refund_transitions values {pairs}")
     op.execute("grant select on refund_transitions to tolem_app, tolem_operator")
-    for function in (OPENING_GUARD, REFUND_OPENING_GUARD, REFUND_GUARD, REFUND_SUMS_GUARD, ATTEMPT_GUARD, INVOICE_GUARD):
+    for function in (
+        OPENING_GUARD,
+        REFUND_OPENING_GUARD,
+        REFUND_GUARD,
+        REFUND_SUMS_GUARD,
+        ATTEMPT_GUARD,
+        ANSWER_GUARD,
+        INVOICE_GUARD,
+    ):
         op.execute(function)
     each = "for each row execute function"
     op.execute(f"create trigger guard_invoice_opening before insert on invoices {each} guard_invoice_opening()")
@@ -288,6 +318,7 @@ def _guard() -> None:
         f" deferrable initially deferred {each} guard_refund_sums()"
     )
     op.execute(f"create trigger guard_refund_attempt before insert on refund_attempts {each} guard_refund_attempt()")
+    op.execute(f"create trigger guard_refund_answer before update on refund_attempts {each} guard_refund_answer()")
 
 
 def downgrade() -> None:
@@ -301,6 +332,7 @@ def downgrade() -> None:
         "guard_refund",
         "guard_refund_sums",
         "guard_refund_attempt",
+        "guard_refund_answer",
     ):
         op.execute(f"drop function {function}()")
     op.execute("drop table refund_transitions")

@@ -7,6 +7,7 @@ import pytest
 
 from dev.postgres import Database
 from runtime.secrets import KeyRing, SealBox
+from tests.activities.desk import Desk
 from tests.activities.town import Town
 from tests.support.emulator import EmulatorServer
 
@@ -30,3 +31,9 @@ async def town(town_of_run: Town) -> AsyncIterator[Town]:
     await town_of_run.admin.clear_faults()
     yield town_of_run
     await town_of_run.admin.clear_faults()
+
+
+@pytest.fixture
+async def desk(town: Town) -> Desk:
+    """A merchant's reconciliations."""
+    return Desk(town, await town.merchant())

@@ -88,7 +88,7 @@ async def test_a_process_that_dies_at_any_step_of_a_create_leaves_at_most_one_bi
         lives = await creations(bank, shop, Kind.PHONE)
         await bank.quiet("create")
         assert len(lives) == 1 + 4 * 3  # of, open_invoice, create, book
-        ends = [await judged_phone_bill(bank, shop, life) for life in lives]
+        ends = await asyncio.gather(*(judged_phone_bill(bank, shop, life) for life in lives))
         in_order = {"none": State.PENDING, "refusal": State.FAILED}
         assert ends[0] is in_order.get(fault, State.PROCESSING)
         assert State.PROCESSING in ends
@@ -139,8 +139,7 @@ async def test_processes_that_die_one_after_the_other_never_make_a_second_bill(t
         deaths = [(first, second) for first in range(1, 13) for second in (4, 6, 9)]
         lives = await asyncio.gather(*(created(bank, shop.order(), *moments) for moments in deaths))
         await bank.quiet("create")
-        for life in lives:
-            await judged_phone_bill(bank, shop, life)
+        await asyncio.gather(*(judged_phone_bill(bank, shop, life) for life in lives))
 
 
 @pytest.mark.parametrize(("kind", "call"), [(Kind.PHONE, "remote/create"), (Kind.QR, "qr/create")])
@@ -215,7 +214,8 @@ async def test_a_process_that_dies_at_any_step_of_a_cancel_never_says_canceled_o
     town: Town, shop: Shop, fault: str, paid_between: bool
 ) -> None:
     async with struck(town, "remote/cancel", fault) as bank:
-        payments = [await town.issued(shop) for _ in range(1 + 3 * 3)]  # undisturbed; cancel_asked, of, cancel
+        # Undisturbed; cancel_asked, of, cancel.
+        payments = await asyncio.gather(*(town.issued(shop) for _ in range(1 + 3 * 3)))
         await bank.strike()
         moments = [None, *range(1, len(payments))]
         ends = await asyncio.gather(
@@ -223,7 +223,7 @@ async def test_a_process_that_dies_at_any_step_of_a_cancel_never_says_canceled_o
         )
         await bank.quiet("cancel")
         assert ends[0].processes[0].moments == len(payments) - 1
-        facts = [await judged_cancel(bank, shop, end) for end in ends]
+        facts = await asyncio.gather(*(judged_cancel(bank, shop, end) for end in ends))
         if not paid_between:
             # The survivor always asks, so with a bank that does what it is asked every bill is withdrawn.
             assert {fact.verdict for fact in facts} == {Verdict.CANCELED if bank.executes else Verdict.WAITING}

@@ -114,15 +114,15 @@ async def test_a_process_that_dies_at_any_step_of_a_refund_gives_money_back_at_m
     town: Town, shop: Shop, fault: str
 ) -> None:
     async with struck(town, "payment/return", fault) as bank:
-        payments = [await paid(town, shop) for _ in range(1 + 4 * 3)]  # undisturbed; of, intend, give_back, answered
+        # Undisturbed; of, intend, give_back, answered.
+        payments = await asyncio.gather(*(paid(town, shop) for _ in range(1 + 4 * 3)))
         await bank.strike()
         moments = [None, *range(1, len(payments))]
         answers = await asyncio.gather(*(returned(bank, one, at) for one, at in zip(payments, moments, strict=True)))
         await bank.quiet("give_back")
         assert payments[0].processes[0].moments == len(payments) - 1
-        for payment, answer in zip(payments, answers, strict=True):
-            attempt = await judged(bank, payment, answer)
-            await settle(bank, payment, attempt)
+        attempts = await asyncio.gather(*(judged(bank, *one) for one in zip(payments, answers, strict=True)))
+        await asyncio.gather(*(settle(bank, *one) for one in zip(payments, attempts, strict=True)))
         in_order = {"none": ReturnOutcome.DONE, "refusal": ReturnOutcome.REFUSED}
         assert answers[0].outcome is in_order.get(fault, ReturnOutcome.UNKNOWN)
         assert ReturnOutcome.UNKNOWN in {answer.outcome for answer in answers}
@@ -194,12 +194,15 @@ async def book(bank: Struck, payment: Payment, state: RefundState, **fields: Any
 
 async def test_a_cashier_between_death_and_second_run_does_not_make_it_send_again(town: Town, shop: Shop) -> None:
     async with struck(town, "payment/return", "none") as bank:
-        payments = [await paid(town, shop) for _ in range(4 * 3)]
+        payments = await asyncio.gather(*(paid(town, shop) for _ in range(4 * 3)))
         await bank.strike()
-        for moment, payment in enumerate(payments, start=1):
+
+        async def meanwhile(payment: Payment, moment: int) -> None:
             await give_back(bank, payment, payment.order, moment)
             await town.admin.call("POST", f"purchases/{payment.ref.payment_id}/refund", {"amount": "10.00"})
             await give_back(bank, payment, payment.order)
+
+        await asyncio.gather(*(meanwhile(payment, at) for at, payment in enumerate(payments, start=1)))
         await bank.quiet("give_back")
         for payment in payments:
             ours = [one for one in (await at_bank(town, payment))["refunds"] if one["source"] != "cashier"]

@@ -111,12 +111,15 @@ async def test_more_than_a_page_is_walked_to_its_end(watch: Watch) -> None:
 async def _many(watch: Watch, count: int) -> None:
     """Sandbox bills by the owner's hand: a thousand ledger calls would take long and prove no more."""
     await watch.shop.opened(sandbox=True)
-    columns = "merchant_id, kind, is_sandbox, amount, state, phone, request_id, claim_token, claimed_at, updated_at"
     connection = await asyncpg.connect(watch.books.database.dsn("postgres"))
     try:
         await connection.execute(
-            f"insert into invoices (id, number, {columns}) select 'inv_many' || n, 1000 + n, {columns}"
-            f" from invoices, generate_series(1, {count - 1}) n where merchant_id = '{watch.shop.id}'"
+            "insert into invoices (id, number, merchant_id, kind, is_sandbox, amount, state, phone, request_id,"
+            " claim_token, claimed_at, updated_at)"
+            " select 'inv_many' || n, 1000 + n, merchant_id, kind, is_sandbox, amount, state, phone, request_id,"
+            " claim_token, claimed_at, updated_at from invoices, generate_series(1, $1::int) n where merchant_id = $2",
+            count - 1,
+            watch.shop.id,
         )
     finally:
         await connection.close()

@@ -27,6 +27,7 @@ NAMED = {
     "/v1/kaspi/session": ["get"],
     "/v1/webhooks": ["get", "post"],
     "/v1/webhooks/{id}/test": ["post"],
+    "/v1/audit-logs": ["get"],
 }
 OPERATIONS = [(path, method) for path, methods in NAMED.items() for method in methods]
 

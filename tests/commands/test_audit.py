@@ -12,7 +12,7 @@ import pytest
 
 from dev.postgres import Database
 from domain.invoice import State
-from tests.db.books import Books, Shop
+from tests.db.books import BIN, Books, Shop
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ async def shop(books: Books) -> Shop:
     return made
 
 
-async def tolem(books: Books, *words: str) -> tuple[int | None, str, str]:
-    """Exit code, stdout, stderr."""
+async def tolem(books: Books, *words: str, group: str = "audit") -> tuple[int | None, str, str]:
+    """Exit code, stdout, stderr; as the person `aigerim`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "cli", "audit", *words),
-        env={**os.environ, "TOLEM_OPERATOR_DATABASE_URL": books.database.operator_url},
+        *("-m", "cli", group, *words),
+        env={**os.environ, "LOGNAME": "aigerim", "TOLEM_OPERATOR_DATABASE_URL": books.database.operator_url},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -103,6 +103,15 @@ async def test_a_merchant_that_is_gone_is_missed_by_its_head(books: Books, shop:
     code, _, told = await tolem(books, "verify", "--head", str(file))
     assert code == 1
     assert "merchant mer_gone, position 1" in told
+
+
+async def test_what_an_operator_does_bears_the_login_name(books: Books) -> None:
+    code, merchant, _ = await tolem(books, "add", "--name", "Shop", "--bin", BIN, group="merchants")
+    assert code == 0
+    assert (await tolem(books, "add", merchant.strip(), "--mode", "live", group="keys"))[0] == 0
+    _, said, _ = await tolem(books, "list", "--merchant", merchant.strip())
+    assert [action in said for action in ("merchant.created", "api_key.created")] == [True, True]
+    assert said.count("operator aigerim") == 2
 
 
 async def test_the_last_rows_are_listed(books: Books, shop: Shop) -> None:

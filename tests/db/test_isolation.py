@@ -1,14 +1,20 @@
 """Row-level security, judged over plain connections: our own code is not in the way and cannot help."""
 # ruff: noqa: S608 -- statements made of this file's own words
 
+from datetime import UTC, datetime, timedelta
+
 import asyncpg
 import pytest
 
+from db.reconciliations import Reconciliations
 from domain.event import AttemptOutcome
 from domain.ids import new_id
 from domain.invoice import State
 from domain.merchant import Mode
+from domain.reconciliation import LineVerdict
+from domain.reconciliation_run import Line, NewRun, Source, Trigger
 from domain.refund import RefundState
+from domain.statement import Operation, StatementRow
 from tests.db.books import Books, Shop, role
 
 REFUSED = asyncpg.InsufficientPrivilegeError
@@ -29,7 +35,25 @@ async def furnished(books: Books, name: str) -> Shop:
         delivered=False, status=500, error="http_500", latency_ms=5, excerpt="no", dead=False, wait=10.0
     )
     await books.deliveries.attempted(shop.id, booked.deliveries[0].id, outcome)
+    await _reconciled(books, shop)
     return shop
+
+
+async def _reconciled(books: Books, shop: Shop) -> None:
+    records, now = Reconciliations(books.app), datetime.now(UTC)
+    new = NewRun(
+        id=new_id("rec"),
+        merchant_id=shop.id,
+        connection_id=shop.connection_id,
+        trigger=Trigger.API,
+        asked_by="key_1",
+        period_from=now - timedelta(days=1),
+        period_to=now,
+        created_at=now,
+    )
+    row = StatementRow(number=2, happened_at=now, operation=Operation.PAYMENT, bank_payment_id=1, amount=1)
+    run = await records.open(new, [row])
+    await records.note(run, [Line(source=Source.BANK, verdict=LineVerdict.MISSING_HERE, bank_payment_id=1)])
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +156,10 @@ async def test_rows_cannot_be_given_to_or_taken_from_a_stranger(books: Books, tw
         "delete from events",
         "delete from refunds",
         "delete from refund_attempts",
+        "delete from reconciliations",
+        "delete from reconciliation_lines",
+        "delete from statement_lines",
+        "update statement_lines set amount = 1",
         "delete from deliveries",
         "delete from delivery_attempts",
         "delete from webhook_endpoints",

@@ -1,12 +1,13 @@
 """`tolem attention` as an operator uses it: what happened, what the bank says now, the safe choices, the decision."""
 
 import asyncio
+import os
 import re
-import sys
 
 import pytest
+from click.testing import CliRunner
 
-from dev.migrations import ROOT
+from cli import tolem
 from tests.support.emulator import EmulatorAdmin
 from tests.support.inbox import Inbox
 from tests.support.refunds import refund, sandbox_paid
@@ -16,17 +17,14 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.stack
 
 
-async def tolem(shop: Shop, *words: str) -> tuple[int | None, str]:
-    """Exit code and everything that was printed."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(ROOT / "cli.py"), "attention", *words),
-        env=shop.stack.system.operator_environment(),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    return process.returncode, re.sub(r"\s+", " ", said.decode().replace("│", " "))
+async def attention(shop: Shop, *words: str) -> tuple[int, str]:
+    """Exit code and everything that was printed, in one line."""
+    environment: dict[str, str | None] = {name: None for name in os.environ if name.startswith("TOLEM_")}
+    environment.update(shop.stack.system.operator_environment())
+    # In a thread: a command has a loop of its own.
+    done = await asyncio.to_thread(CliRunner().invoke, tolem, ["attention", *words], env=environment)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+    return done.exit_code, re.sub(r"[\s│╭╮╰╯─]+", " ", done.output).strip()
 
 
 async def paid_late(shop: Shop) -> str:
@@ -47,24 +45,26 @@ async def unknown(shop: Shop, bank: EmulatorAdmin, phone: str) -> str:
 
 async def test_late_money_is_shown_with_the_banks_word_and_acknowledged(shop: Shop, inbox: Inbox) -> None:
     invoice_id = await paid_late(shop)
-    code, listed = await tolem(shop, "list", "--merchant", shop.merchant_id)
+    code, listed = await attention(shop, "list", "--merchant", shop.merchant_id)
     assert code == 0
     assert f"{invoice_id} {shop.merchant_id} live paid_after_close paid 1500.00" in listed
-    code, shown = await tolem(shop, "show", invoice_id)
+    code, shown = await attention(shop, "show", invoice_id)
     assert code == 0
     assert "The money came after the invoice was closed" in shown
     assert "status: Processed (paid)" in shown
     assert "paid: 1500.00 KZT, can be refunded: 1500.00 KZT" in shown
     assert f"tolem attention resolve {invoice_id} --choice acknowledge" in shown
 
-    code, said = await tolem(shop, "resolve", invoice_id, "--choice", "absent")
+    code, said = await attention(shop, "resolve", invoice_id, "--choice", "absent")
     assert code == 1
     assert "does not fit" in said
     assert "what fits is acknowledge" in said
-    code, said = await tolem(shop, "resolve", invoice_id, "--choice", "acknowledge", "--by", "aigul", "--note", "ok")
-    assert (code, said.strip()) == (0, f"{invoice_id} is paid, no case any more")
-    assert invoice_id not in (await tolem(shop, "list"))[1]
-    code, said = await tolem(shop, "resolve", invoice_id, "--choice", "acknowledge")
+    code, said = await attention(
+        shop, "resolve", invoice_id, "--choice", "acknowledge", "--by", "aigul", "--note", "ok"
+    )
+    assert (code, said) == (0, f"{invoice_id} is paid, no case any more")
+    assert invoice_id not in (await attention(shop, "list"))[1]
+    code, said = await attention(shop, "resolve", invoice_id, "--choice", "acknowledge")
     assert code == 1
     assert "nothing needs a human there" in said
     standing = await shop.read(invoice_id)
@@ -76,7 +76,7 @@ async def test_late_money_is_shown_with_the_banks_word_and_acknowledged(shop: Sh
 async def test_a_decision_is_in_the_audit_log_with_who_and_why(shop: Shop) -> None:
     invoice_id = await paid_late(shop)
     decision = ("--choice", "acknowledge", "--by", "aigul", "--note", "asked")
-    assert (await tolem(shop, "resolve", invoice_id, *decision))[0] == 0
+    assert (await attention(shop, "resolve", invoice_id, *decision))[0] == 0
     answer = await shop.live.get("/api/v1/audit-logs", params={"object_id": invoice_id})
     assert answer.status_code == 200, answer.text
     decided = [row for row in answer.json()["items"] if "aigul" in str(row)]
@@ -89,18 +89,18 @@ async def test_a_bill_found_at_the_bank_is_adopted_and_one_that_is_not_ours_is_r
 ) -> None:
     phone = fresh_phone()
     invoice_id = await unknown(shop, bank, phone)
-    code, shown = await tolem(shop, "show", invoice_id)
+    code, shown = await attention(shop, "show", invoice_id)
     assert code == 0
     assert "We know no payment at the bank to ask about." in shown
     assert "--choice bank_payment --bank-payment" in shown
-    assert (await tolem(shop, "resolve", invoice_id, "--choice", "bank_payment"))[0] == 2
-    code, _ = await tolem(shop, "resolve", invoice_id, "--choice", "bank_payment", "--bank-payment", "999")
+    assert (await attention(shop, "resolve", invoice_id, "--choice", "bank_payment"))[0] == 2
+    code, _ = await attention(shop, "resolve", invoice_id, "--choice", "bank_payment", "--bank-payment", "999")
     assert code == 1
     (purchase,) = await shop.purchases(phone=phone)
-    code, said = await tolem(
+    code, said = await attention(
         shop, "resolve", invoice_id, "--choice", "bank_payment", "--bank-payment", str(purchase["id"])
     )
-    assert (code, said.strip()) == (0, f"{invoice_id} is pending, no case any more")
+    assert (code, said) == (0, f"{invoice_id} is pending, no case any more")
     await bank.act(purchase["id"], "pay")
     await shop.until_state(invoice_id, "paid")
     assert len(await shop.purchases(phone=phone)) == 1
@@ -112,15 +112,15 @@ async def test_another_look_that_settles_nothing_says_so(shop: Shop, bank: Emula
 
     async def doubted() -> bool:
         await shop.check(code_bill["id"])
-        return (await shop.read(code_bill["id"]))["attention"] == "kaspi_unknown_status"
+        return bool((await shop.read(code_bill["id"]))["attention"] == "kaspi_unknown_status")
 
     await until(doubted, "the unknown word")
-    code, said = await tolem(shop, "resolve", code_bill["id"], "--choice", "recheck")
+    code, said = await attention(shop, "resolve", code_bill["id"], "--choice", "recheck")
     assert code == 3
     assert "still a case: kaspi_unknown_status" in said
     await bank.clear_faults()
-    code, said = await tolem(shop, "resolve", code_bill["id"], "--choice", "recheck")
-    assert (code, said.strip()) == (0, f"{code_bill['id']} is pending, no case any more")
+    code, said = await attention(shop, "resolve", code_bill["id"], "--choice", "recheck")
+    assert (code, said) == (0, f"{code_bill['id']} is pending, no case any more")
 
 
 async def test_a_refund_that_needs_a_human_is_settled_in_the_same_way(shop: Shop) -> None:
@@ -128,20 +128,20 @@ async def test_a_refund_that_needs_a_human_is_settled_in_the_same_way(shop: Shop
     made = await refund(shop.test, invoice["id"], simulate="pending")
     held = await shop.test.post(f"/api/v1/sandbox/refunds/{made['id']}/simulate", json={"status": "attention"})
     assert held.status_code == 200, held.text
-    assert f"{made['id']} {shop.merchant_id} test kaspi_outcome_unknown" in (await tolem(shop, "list"))[1]
-    code, shown = await tolem(shop, "show", made["id"])
+    assert f"{made['id']} {shop.merchant_id} test kaspi_outcome_unknown" in (await attention(shop, "list"))[1]
+    code, shown = await attention(shop, "show", made["id"])
     assert code == 0
     assert "There is no bank behind a sandbox." in shown
     assert f"tolem attention resolve {made['id']} --choice not_executed" in shown
-    code, said = await tolem(shop, "resolve", made["id"], "--choice", "acknowledge")
+    code, said = await attention(shop, "resolve", made["id"], "--choice", "acknowledge")
     assert code == 1
     assert "what fits is executed, not_executed" in said
-    code, said = await tolem(shop, "resolve", made["id"], "--choice", "executed", "--by", "aigul")
-    assert (code, said.strip()) == (0, f"{made['id']} is completed, no case any more")
+    code, said = await attention(shop, "resolve", made["id"], "--choice", "executed", "--by", "aigul")
+    assert (code, said) == (0, f"{made['id']} is completed, no case any more")
 
 
 async def test_what_does_not_exist_is_told(shop: Shop) -> None:
     for object_id in ("inv_nothing", "ref_nothing", "evt_nothing"):
-        code, said = await tolem(shop, "show", object_id)
+        code, said = await attention(shop, "show", object_id)
         assert code == 1
         assert "There is no such invoice or refund." in said

@@ -91,7 +91,8 @@ async def test_a_lost_answer_is_held_and_an_operator_names_the_payment(
     again = await shop.live.post("/api/v1/invoices", json=body, headers=headers)
     assert (again.status_code, again.content) == (201, answer.content)
     assert_error(await shop.live.post(f"/api/v1/invoices/{invoice['id']}/cancel"), Code.INVOICE_NOT_CANCELABLE)
-    code, said = await _cli(shop, "invoices", "resolve", invoice["id"], "--bank-payment", str(purchase["id"]))
+    found = ("--choice", "bank_payment", "--bank-payment", str(purchase["id"]))
+    code, said = await _cli(shop, "attention", "resolve", invoice["id"], *found)
     assert code == 0, said
     standing = await shop.read(invoice["id"])
     assert (standing["state"], standing["attention"]) == ("pending", None)
@@ -110,7 +111,7 @@ async def test_an_operator_declares_a_bill_absent_that_never_reached_the_bank(
     await bank.fault("remote/create", "drop_before")
     invoice = await shop.bill()
     assert (invoice["state"], invoice["attention"]) == ("processing", "kaspi_outcome_unknown")
-    code, said = await _cli(shop, "invoices", "resolve", invoice["id"], "--absent")
+    code, said = await _cli(shop, "attention", "resolve", invoice["id"], "--choice", "absent")
     assert code == 0, said
     standing = await shop.read(invoice["id"])
     assert (standing["state"], standing["attention"]) == ("failed", None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import Client
 
 from domain.errors import Code
 from domain.reconciliation import Detail, LineVerdict
@@ -25,6 +26,7 @@ from tests.support.stack import Stack
 from tests.support.waiting import until
 from workflows.client import Engine
 from workflows.invoice_messages import Resolution, Resolve
+from workflows.schedules import RECONCILIATION
 
 pytestmark = pytest.mark.stack
 
@@ -56,10 +58,9 @@ async def test_late_money_is_found_booked_and_told_once(shop: Shop, inbox: Inbox
     assert bill["id"] not in {line.invoice_id for line in again}, "both sides agree now"
 
 
-async def engine_of(shop: Shop) -> Engine:
-    settings = conf.load(conf.Keys, conf.Temporal, conf.Worker, environ=shop.stack.system.operator_environment())
-    client = await connect(settings[conf.Temporal], settings[conf.Keys].payload)
-    return Engine(client, TaskQueues(settings[conf.Worker].task_queue_prefix))
+async def client_of(shop: Shop) -> Client:
+    settings = conf.load(conf.Keys, conf.Temporal, environ=shop.stack.system.operator_environment())
+    return await connect(settings[conf.Temporal], settings[conf.Keys].payload)
 
 
 async def test_a_cashiers_refund_is_told_and_an_operator_can_settle_it(
@@ -88,7 +89,7 @@ async def test_a_cashiers_refund_is_told_and_an_operator_can_settle_it(
 
     await until(told, "the attention's webhook")
     ask = Resolve(action=Resolution.ACKNOWLEDGE, by="Айгүл", note="seen in the app")
-    await (await engine_of(shop)).resolve(bill["id"], ask, wait=20)
+    await Engine(await client_of(shop), TaskQueues()).resolve(bill["id"], ask, wait=20)
     assert (await shop.read(bill["id"]))["attention"] is None
     await reconcile(shop)
     assert (await shop.read(bill["id"]))["attention"] is None, "the same fact is not asked twice"
@@ -96,9 +97,9 @@ async def test_a_cashiers_refund_is_told_and_an_operator_can_settle_it(
 
 
 async def test_a_mixed_batch(store: Shop) -> None:
-    figures = await rig(store, clean=100, discrepancies=16)
+    figures = await rig(store, clean=100, discrepancies=18)
     assert figures.faults == []
-    assert figures.totals["actions"] == {"none": 0, "booked": 2, "attention": 14}
+    assert figures.totals["actions"]["booked"] == 3
 
 
 async def test_a_worker_killed_in_the_middle_changes_nothing(store: Shop, stack: Stack) -> None:
@@ -205,6 +206,26 @@ async def test_who_may_see_and_start_what(store: Shop, shop: Shop, stack: Stack)
     assert_error(
         await store.live.post("/api/v1/reconciliations", json={"date_from": "22.11.2026"}), Code.INVALID_REQUEST
     )
+
+
+async def test_the_night_compares_every_connection(store: Shop, stack: Stack) -> None:
+    async with planting(store) as planter:
+        (late,) = await planter.plant(0, 1)
+    schedule = (await client_of(store)).get_schedule_handle(RECONCILIATION)
+    spec = (await schedule.describe()).schedule.spec
+    assert spec.time_zone_name == "Asia/Almaty"
+    assert [(one.hour[0].start, one.minute[0].start) for one in spec.calendars] == [(3, 30)]
+    await schedule.trigger()
+
+    async def listed() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await store.live.get("/api/v1/reconciliations")).json()["items"]
+        return found
+
+    (run,) = await until(listed, "the nightly reconciliation")
+    assert run["trigger"] == "schedule"
+    ended = await over(store, run["id"], seconds=90)
+    assert (ended["status"], ended["totals"]["actions"]["booked"]) == ("completed", 1)
+    assert (await store.read(late.invoice_id))["state"] == "paid"
 
 
 async def test_pages(store: Shop) -> None:

@@ -7,9 +7,11 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
+from domain.errors import Code
 from runtime import settings as conf
 from runtime.temporal import connect
 from runtime.temporal_names import TaskQueues
+from tests.support.api_errors import assert_error
 from tests.support.emulator import EmulatorAdmin
 from tests.support.inbox import Inbox
 from tests.support.receiver import Answer, WebhookReceiver
@@ -75,6 +77,17 @@ async def test_a_bill_whose_workflow_was_terminated_goes_on(shop: Shop, inbox: I
         await told_once(inbox, shop, bill["id"], "paid")
     assert len(await shop.purchases(phone=phone)) == 1
     assert len(await shop.purchases(external_id=bills[1]["id"])) == 1
+
+
+async def test_a_bill_that_has_just_lost_its_workflow_is_not_called_closed(shop: Shop, temporal: Client) -> None:
+    bill = await shop.bill()
+    ended = await end_by_hand(temporal, f"invoice-{bill['id']}")
+    answer = await shop.live.post(f"/api/v1/invoices/{bill['id']}/cancel")
+    if answer.status_code != 200:  # the watchdog was quicker
+        assert_error(answer, Code.ENGINE_SLOW)
+    await until_runs(temporal, f"invoice-{bill['id']}", after=ended)
+    answer = await shop.live.post(f"/api/v1/invoices/{bill['id']}/cancel")
+    assert (answer.status_code, answer.json()["state"]) == (200, "canceled"), answer.text
 
 
 async def test_a_case_without_a_workflow_gets_one_and_can_be_settled(

@@ -76,7 +76,7 @@ def test_every_test_of_a_story_has_its_recording() -> None:
         for function in ast.walk(ast.parse(path.read_text()))
         if isinstance(function, ast.AsyncFunctionDef)
         and function.name.startswith("test_")
-        and {argument.arg for argument in function.args.args} & {"new_bill", "scene"}
+        and {argument.arg for argument in function.args.args} & {"new_bill", "new_refund", "scene"}
     }
     assert told
     assert {name for name in told if not any(one.startswith(name) for one in recorded)} == set(), RECORD

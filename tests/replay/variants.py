@@ -1,17 +1,17 @@
 """The invoice's story with changes that would break running invoices, and once without a change."""
 
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     import msgspec
 
-    from domain.invoice import Attention, Booked, OpenInvoice, Reason, State
+    from domain.invoice import Booked, OpenInvoice, State
 
 from workflows.invoice import InvoiceWorkflow
 from workflows.invoice_books import InvoiceBooks
-from workflows.invoice_messages import Resolve
 
 
 @workflow.defn(name="invoice")
@@ -66,28 +66,10 @@ class StepDropped(InvoiceWorkflow):
 class Hasty(InvoiceBooks):
     """Shows before it books."""
 
-    async def book(
-        self,
-        cause: str,
-        *,
-        state: State | None = None,
-        reason: Reason | None = None,
-        attention: Attention | None = None,
-        clear_attention: bool = False,
-        requires: Attention | None = None,
-        ask: Resolve | None = None,
-    ) -> None:
+    async def book(self, cause: str, *, state: State | None = None, **rest: Any) -> None:
         self.story.state = state or self.story.state
         self.show()
-        await super().book(
-            cause,
-            state=state,
-            reason=reason,
-            attention=attention,
-            clear_attention=clear_attention,
-            requires=requires,
-            ask=ask,
-        )
+        await super().book(cause, state=state, **rest)
 
 
 @workflow.defn(name="invoice")

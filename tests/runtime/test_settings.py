@@ -9,6 +9,7 @@ from runtime.settings import (
     Database,
     Keys,
     OperatorDatabase,
+    Reconciliation,
     SettingsError,
     Temporal,
     Webhooks,
@@ -177,6 +178,16 @@ def test_an_address_is_host_and_port(value: str) -> None:
 @pytest.mark.parametrize(("value", "meant"), [("TRUE", True), ("0", False), ("off", False), ("yes", True)])
 def test_flags(value: str, meant: bool) -> None:
     assert load(Worker, environ={"TOLEM_WORKER_SANDBOX": value})[Worker].sandbox is meant
+
+
+@pytest.mark.parametrize(("value", "meant"), [("03:30", (3, 30)), ("00:00", (0, 0)), ("23:59", (23, 59))])
+def test_a_time_of_day(value: str, meant: tuple[int, int]) -> None:
+    assert load(Reconciliation, environ={"TOLEM_RECONCILE_AT": value})[Reconciliation].at == meant
+
+
+@pytest.mark.parametrize("value", ["3:30", "24:00", "03:60", "03.30", "night"])
+def test_what_is_no_time_of_day(value: str) -> None:
+    assert "such as 03:30" in problems({"TOLEM_RECONCILE_AT": value}, Reconciliation)["TOLEM_RECONCILE_AT"]
 
 
 def test_a_flag_is_never_guessed() -> None:

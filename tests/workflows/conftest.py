@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from domain.invoice import Kind
+from domain.refund import SimulatedRefund
 from tests.replay.recording import FOLDER_VARIABLE, write_histories
 from tests.workflows.bill import Bill, NewBill
+from tests.workflows.refund_scene import RefundScene
+from tests.workflows.refund_stage import NewRefund, RefundStage, StagedRefund, open_refund_stage
 from tests.workflows.stage import Stage, open_stage
 
 
@@ -29,5 +32,26 @@ def scene_name(request: pytest.FixtureRequest) -> str:
 def new_bill(stage: Stage, scene_name: str) -> NewBill:
     def make(kind: Kind = Kind.PHONE, *, is_sandbox: bool = False, endpoints: tuple[str, ...] = ()) -> Bill:
         return Bill(stage, stage.add(scene_name, kind, is_sandbox=is_sandbox, endpoints=endpoints))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+async def refund_stage(stage: Stage) -> AsyncIterator[RefundStage]:
+    async with open_refund_stage(stage) as opened:
+        yield opened
+
+
+@pytest.fixture
+def new_refund(refund_stage: RefundStage, scene_name: str) -> NewRefund:
+    def make(
+        part: str = "",
+        *,
+        is_sandbox: bool = False,
+        simulate: SimulatedRefund = SimulatedRefund.COMPLETED,
+        endpoints: tuple[str, ...] = (),
+    ) -> StagedRefund:
+        scene = RefundScene(f"{scene_name}{part}", is_sandbox=is_sandbox, simulate=simulate, endpoints=endpoints)
+        return StagedRefund(refund_stage, refund_stage.add(scene))
 
     return make

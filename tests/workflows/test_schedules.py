@@ -24,7 +24,7 @@ async def client(temporal_server: TemporalServer) -> AsyncIterator[Client]:
 
 
 def wanted(every: float) -> list[Recurring]:
-    return recurring(watchdog_every=every)
+    return recurring(watchdog_every=every, reconcile_at=(3, 30))
 
 
 async def every(client: Client) -> timedelta:
@@ -43,7 +43,7 @@ async def test_schedules_are_made_once_and_again_when_they_were_lost(client: Cli
     assert isinstance(action, ScheduleActionStartWorkflow)
     assert (action.workflow, action.task_queue) == ("watchdog", "schedules")
     await client.get_schedule_handle(WATCHDOG).delete()
-    assert await ensure_schedules(client, QUEUES, wanted(3600)) == [WATCHDOG]
+    assert await ensure_schedules(client, QUEUES, wanted(3600)) == [WATCHDOG]  # and no other
 
 
 async def test_a_new_setting_is_taken_over_and_a_pause_is_kept(client: Client) -> None:
