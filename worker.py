@@ -38,6 +38,7 @@ from db.refunds import RefundLedger
 from db.registry import MerchantRecords, Registry
 from db.watches import Watches
 from domain.merchant import Connection, ConnectionSecrets
+from domain.policy import REFUND_CALL_OVERHEAD
 from kaspi.directory import BankDirectory, BankLimits
 from kaspi.errors import KaspiMisconfigured
 from operations.connections import open_connection
@@ -82,8 +83,6 @@ KASPI_ACTIVITIES = 200
 WEBHOOK_ACTIVITIES = 200
 WORKFLOW_TASKS = 1000
 KEEP_GOING_PATIENCE = 60.0
-# Beside the read timeout, how long the call of a refund can last that nobody hears of any more (api.refunding).
-REFUND_CALL_OVERHEAD = 30.0
 
 Activity = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -188,7 +187,6 @@ def _guarding(settings: conf.Settings, stack: AsyncExitStack, engine: Engine) ->
         longest_call=settings[conf.Invoices].kaspi_read_timeout_seconds + REFUND_CALL_OVERHEAD,
     )
     return Guarding(Liveness(every_merchant), Registry(every_merchant), engine, limits)
-
 
 
 def _reconciling(

@@ -15,12 +15,10 @@ from domain.ids import REFUND, derived_id, new_id
 from domain.invoice import Invoice
 from domain.merchant import Mode, Principal
 from domain.money import format_amount
+from domain.policy import REFUND_CALL_OVERHEAD
 from domain.refund import OpenRefund, SimulatedRefund, as_recorded, refund_refusal
 
 OPERATION = "refunds"
-# Beside the read timeout: three connect timeouts (kaspi.transport), the time a process may wait between its intent
-# and its call (activities.refunding), and a little.
-CALL_OVERHEAD_SECONDS = 30.0
 
 
 class AskedRefund(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +95,7 @@ def _order(
         idempotency_key=key,
         simulate=asked.simulate,
         read_back_window=services.invoices.refund_window_seconds,
-        longest_call=services.invoices.kaspi_read_timeout_seconds + CALL_OVERHEAD_SECONDS,
+        longest_call=services.invoices.kaspi_read_timeout_seconds + REFUND_CALL_OVERHEAD,
     )
 
 

@@ -150,6 +150,15 @@ class Ledger:
 
     async def book(self, change: Change) -> Booked:
         """Makes one change; a repeated or meanwhile impossible one changes nothing and says what stands."""
+        try:
+            return await self._book(change)
+        except IntegrityError as error:
+            # Two at once with the same cause: who waited for the row's lock has not seen the other's event.
+            if "uq_events_object_id" not in str(error.orig):
+                raise
+            return await self._book(change)
+
+    async def _book(self, change: Change) -> Booked:
         async with as_merchant(self._engine, change.merchant_id) as connection:
             found = await connection.execute(_FOR_UPDATE, {"id": change.invoice_id, "cause": change.cause})
             row = found.mappings().one()

@@ -11,6 +11,10 @@ DEADLINE_GRACE = timedelta(seconds=5)  # working plugins wait ~5 s and look once
 PHONE_DEADLINE_GRACE = timedelta(seconds=120)
 PHONE_LIFETIME = timedelta(hours=24)  # Kaspi guide §2.4
 
+# Seconds that a call of payment/return can last beside the bank's read timeout: three connect timeouts
+# (kaspi.transport), the time a process may stand between its intent and its call (activities.refunding), and a little.
+REFUND_CALL_OVERHEAD = 30.0
+
 # (until this age in seconds, gap in seconds) of a phone invoice.
 PHONE_GAPS: tuple[tuple[float, float], ...] = (
     (10, 10),

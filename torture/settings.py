@@ -1,7 +1,5 @@
 """The system's settings in a run: everything that waits is short, and what must hold does not depend on it."""
 
-from runtime.settings import describe
-
 # Seconds that an answer of the bank is waited for. Delays go beyond it, but stay within the time in which a refund's
 # outcome is read back: the fact sheet's protocol can't tell a return that is executed after that from none.
 BANK_TIMEOUT = 3.0
@@ -12,7 +10,7 @@ REFUND_WINDOW = 12.0
 TIME_SCALE = 0.1
 BANK_LATENCY_MS = 60
 
-_SYSTEM = {
+SYSTEM = {
     "TOLEM_ISSUE_WINDOW_SECONDS": "4",
     "TOLEM_ANSWER_WITHIN_SECONDS": "6",
     "TOLEM_KASPI_READ_TIMEOUT_SECONDS": f"{BANK_TIMEOUT:g}",
@@ -30,9 +28,3 @@ _SYSTEM = {
 # kill -9 of a process loses nothing that was written; only a power cut would.
 POSTGRES = {"fsync": "off", "full_page_writes": "off"}
 BANK = {"time_scale": TIME_SCALE, "latency_ms": BANK_LATENCY_MS}
-
-
-def system() -> dict[str, str]:
-    """`TOLEM_*` variables of API and worker."""
-    known = {row.name for row in describe()}
-    return {name: value for name, value in _SYSTEM.items() if name in known}

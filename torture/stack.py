@@ -43,7 +43,7 @@ class TortureStack:
         folder.chmod(0o711)  # Postgres may run as `nobody`, who walks through it
         self.log = folder / "system.log"
         self.system = System(
-            folder / "state", Ports.free(), settings=settings.system(), postgres_settings=settings.POSTGRES
+            folder / "state", Ports.free(), settings=settings.SYSTEM, postgres_settings=settings.POSTGRES
         )
         self._output = self.log.open("a", encoding="utf-8")
         self._board = _Board(self._output)

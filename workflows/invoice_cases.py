@@ -26,7 +26,8 @@ class Case(NamedTuple):
     choices: tuple[Choice, ...]
 
 
-_RECHECK = Choice(Resolution.RECHECK, _EVERY, "read the payment at the bank again; settled when bank and books agree")
+def _recheck(states: frozenset[State]) -> Choice:
+    return Choice(Resolution.RECHECK, states, "read the payment at the bank again; settled when bank and books agree")
 
 
 def _seen(states: frozenset[State]) -> Choice:
@@ -46,21 +47,21 @@ CASES: dict[Attention, Case] = {
         "The bank says it is paid **with another amount**. Check the payment in the Kaspi Pay app.",
         (
             Choice(Resolution.ACCEPT_PAID, _UNPAID, "that is fine: book it as paid"),
-            _RECHECK,
+            _recheck(_EVERY),
             _seen(_PAID),
         ),
     ),
     Attention.PAYMENT_NOT_FOUND: Case(
         "The bank **does not know this payment**, though it gave us its id. Ask the bank.",
         (
-            _RECHECK,
+            _recheck(_EVERY),
             Choice(Resolution.ABSENT, OPEN, "it certainly does not exist: the invoice becomes failed"),
             _seen(_SETTLED),
         ),
     ),
     Attention.UNKNOWN_WORD: Case(
         "The bank says **a status word we do not know**; the worker's log has it. We keep looking.",
-        (_RECHECK, _seen(_SETTLED)),
+        (_recheck(_EVERY), _seen(_SETTLED)),
     ),
     Attention.PAID_LATE: Case(
         "The money came **after the invoice was closed**. It is booked as paid; the merchant honours it or refunds it.",
@@ -74,7 +75,8 @@ CASES: dict[Attention, Case] = {
     Attention.STATUS_DIFFERS: Case(
         "**The bank's status and our books differ**. Look at the payment in the Kaspi Pay app; a bill that is closed "
         "here and can still be paid there is withdrawn in the app.",
-        (_RECHECK, _seen(_EVERY)),
+        # Of a paid bill the sums may differ too (a refund that the bank does not have): its status settles nothing.
+        (_recheck(_UNPAID), _seen(_EVERY)),
     ),
 }
 

@@ -17,7 +17,6 @@ with workflow.unsafe.imports_passed_through():
         RefundAttention,
         RefundReason,
         RefundState,
-        ReturnOutcome,
         SimulatedRefund,
         Sums,
     )
@@ -199,7 +198,7 @@ class RefundWorkflow:
     async def _settle_doubt(self, ask: ResolveRefund, sums: Sums) -> None:
         await self._books.refresh()
         standing, doubted = self._books.standing, self._bank.doubted()
-        if any(one.outcome is ReturnOutcome.DONE for one in standing.attempts):
+        if self._bank.done() is not None:
             return  # the bank's word came meanwhile, and the story takes it
         if ask.action is RefundResolution.NOT_EXECUTED:
             if doubted and not self._bank.over(doubted[-1]):

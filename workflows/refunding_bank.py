@@ -47,7 +47,7 @@ class RefundAtBank:
         standing = self._books.standing
         last = standing.attempts[-1] if standing.attempts else None
         doubted = self.doubted()
-        if any(one.outcome is ReturnOutcome.DONE for one in standing.attempts):
+        if self.done() is not None:
             async with self._books.lock:
                 await self._take_done()
         elif standing.attention not in {None, RefundAttention.OUTCOME_UNKNOWN}:
@@ -88,6 +88,10 @@ class RefundAtBank:
         standing = self._books.standing
         mine = standing.amount if executed else 0
         return max(standing.refunded_outside, standing.refunded_outside + standing.expected - sums.available - mine)
+
+    def done(self) -> RefundAttempt | None:
+        """The attempt that the bank said it has executed; it outweighs whatever the others came to."""
+        return next((one for one in self._books.standing.attempts if one.outcome is ReturnOutcome.DONE), None)
 
     def doubted(self) -> list[RefundAttempt]:
         """The attempts of which the bank's word is not known."""
@@ -195,7 +199,7 @@ class RefundAtBank:
     # --- settling
 
     async def _take_done(self) -> None:
-        done = next((one for one in self._books.standing.attempts if one.outcome is ReturnOutcome.DONE), None)
+        done = self.done()
         if done is not None and self._processing():
             await self._books.complete(bank_return_id=done.bank_return_id)
 
@@ -233,7 +237,7 @@ class RefundAtBank:
         # A call that this story gave up may have heard the bank's word since.
         await self._books.refresh()
         last = self._books.standing.attempts[number - 1]
-        if last.outcome not in _IN_DOUBT or not self._processing():
+        if last.outcome not in _IN_DOUBT or self.done() is not None or not self._processing():
             return True
         over, attention = self.over(last), self._books.standing.attention
         try:

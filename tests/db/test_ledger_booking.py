@@ -279,8 +279,10 @@ async def test_a_failed_write_leaves_no_event_and_no_answer(books: Books, shop: 
     assert kept.body is None
 
 
+# Into the refunded states only refunds lead (test_refunds).
+LED_TO = sorted(set(State) - {State.PARTIALLY_REFUNDED, State.REFUNDED})
 STEPS = st.lists(
-    st.tuples(st.sampled_from(State), st.sampled_from([None, *Attention]), st.booleans()), min_size=1, max_size=7
+    st.tuples(st.sampled_from(LED_TO), st.sampled_from([None, *Attention]), st.booleans()), min_size=1, max_size=7
 )
 
 

@@ -27,8 +27,10 @@ from tests.support.shop import Shop, fresh_key, fresh_phone
 pytestmark = pytest.mark.stack
 
 # Enough for a walk to open some bills and take a few to their ends; some 15 s in all.
-WALKS, STEPS = 6, 12
-SMALLEST = 100
+WALKS, STEPS = 8, 16
+AMOUNTS = st.integers(100, 100_000_00)
+# Percent of the bill; None asks for all that is left.
+SHARES = st.sampled_from([None, 1, 25, 50, 99, 100, 101])
 _walks = itertools.count(random.randrange(1_000_000))
 
 
@@ -37,6 +39,7 @@ class Walk(RuleBasedStateMachine):
 
     shop: Shop
     bills = Bundle("bills")
+    paid = Bundle("paid")
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,9 +71,12 @@ class Walk(RuleBasedStateMachine):
         kind=st.sampled_from(Kind),
         sandbox=st.booleans(),
         keyed=st.booleans(),
-        amount=st.integers(SMALLEST, 100_000_00),
+        amount=AMOUNTS,
     )
     def create(self, kind: Kind, sandbox: bool, keyed: bool, amount: int) -> ModelBill:
+        return self._create(kind, sandbox, keyed, amount)
+
+    def _create(self, kind: Kind, sandbox: bool, keyed: bool, amount: int) -> ModelBill:
         phone = fresh_phone() if kind is Kind.PHONE else None
         body: dict[str, object] = {"amount": tenge(amount), "external_order_id": self.order_id}
         body |= {"phone_number": phone} if phone else {"kind": kind.value}
@@ -122,36 +128,21 @@ class Walk(RuleBasedStateMachine):
             assert (answer.status_code, answer.json()["state"]) == (200, "canceled"), answer.text
         self._checked(bill)
 
-    @rule(
-        bill=bills, share=st.sampled_from([None, 1, 25, 50, 99, 100, 101]), by_path=st.booleans(), keyed=st.booleans()
-    )
-    def refund(self, bill: ModelBill, share: int | None, by_path: bool, keyed: bool) -> None:
-        asked = None if share is None else max(1, bill.amount * share // 100)
-        body: dict[str, object] = {} if asked is None else {"amount": tenge(asked)}
-        path = f"/invoices/{bill.id}/refund" if by_path else "/refunds"
-        body |= {} if by_path else {"invoice_id": bill.id}
-        key = fresh_key() if keyed else None
-        door = self._door(bill.sandbox)
-        answer = door.post(path, body, key)
-        amount = bill.available if asked is None else asked
-        if bill.state not in REFUNDABLE and bill.state is not State.REFUNDED:
-            assert_error(answer, Code.INVOICE_NOT_PAID)
-        elif not 0 < amount <= bill.available:
-            assert_error(answer, Code.REFUND_EXCEEDS_AVAILABLE)
-        else:
-            assert answer.status_code == 201, answer.text
-            made = answer.json()
-            assert (made["status"], made["amount"]) == ("pending", format_amount(amount))
-            door.until(lambda: door.get(f"/refunds/{made['id']}")["status"] == "completed", f"{made['id']} to be done")
-            bill.give_back(amount)
-            if key is not None:
-                assert door.post(path, body, key).content == answer.content
-        self._checked(bill)
+    @rule(bill=bills, share=SHARES, by_path=st.booleans(), keyed=st.booleans())
+    def refund_any(self, bill: ModelBill, share: int | None, by_path: bool, keyed: bool) -> None:
+        self._refund(bill, share, by_path, keyed)
+
+    @rule(bill=paid, share=SHARES, by_path=st.booleans(), keyed=st.booleans())
+    def refund_what_was_paid(self, bill: ModelBill, share: int | None, by_path: bool, keyed: bool) -> None:
+        self._refund(bill, share, by_path, keyed)
 
     # --- what payers do
 
     @rule(bill=bills, deed=st.sampled_from(["pay", "reject", "expire"]))
     def live_payer_acts(self, bill: ModelBill, deed: str) -> None:
+        self._live_payer_acts(bill, deed)
+
+    def _live_payer_acts(self, bill: ModelBill, deed: str) -> None:
         if bill.sandbox or (deed == "expire" and bill.kind is not Kind.PHONE):
             return  # an expired QR keeps its word for as long as it would have lived
         answer = self.bank.post(f"/emulator/purchases/{bill.bank_id}/{deed}")
@@ -177,6 +168,9 @@ class Walk(RuleBasedStateMachine):
 
     @rule(bill=bills, status=st.sampled_from([State.PAID, State.CANCELED, State.FAILED, State.PENDING]))
     def simulate(self, bill: ModelBill, status: State) -> None:
+        self._simulate(bill, status)
+
+    def _simulate(self, bill: ModelBill, status: State) -> None:
         answer = self._door(bill.sandbox).post(f"/sandbox/invoices/{bill.id}/simulate", {"status": status.value})
         if not bill.sandbox:
             assert_error(answer, Code.NOT_SANDBOX)
@@ -191,6 +185,15 @@ class Walk(RuleBasedStateMachine):
             elif status is not State.PENDING:
                 bill.state = status
         self._checked(bill)
+
+    @rule(targets=(bills, paid), kind=st.sampled_from(Kind), sandbox=st.booleans(), amount=AMOUNTS)
+    def create_and_pay(self, kind: Kind, sandbox: bool, amount: int) -> ModelBill:
+        bill = self._create(kind, sandbox, False, amount)
+        if sandbox:
+            self._simulate(bill, State.PAID)
+        else:
+            self._live_payer_acts(bill, "pay")
+        return bill
 
     # --- what must hold
 
@@ -211,6 +214,29 @@ class Walk(RuleBasedStateMachine):
         )
         wanted = {one.id for one in self.known if one.sandbox is sandbox and one.shown["status"] == state.value}
         assert {one["id"] for one in page["items"]} == wanted
+
+    def _refund(self, bill: ModelBill, share: int | None, by_path: bool, keyed: bool) -> None:
+        asked = None if share is None else max(1, bill.amount * share // 100)
+        body: dict[str, object] = {} if asked is None else {"amount": tenge(asked)}
+        path = f"/invoices/{bill.id}/refund" if by_path else "/refunds"
+        body |= {} if by_path else {"invoice_id": bill.id}
+        key = fresh_key() if keyed else None
+        door = self._door(bill.sandbox)
+        answer = door.post(path, body, key)
+        amount = bill.available if asked is None else asked
+        if bill.state not in REFUNDABLE and bill.state is not State.REFUNDED:
+            assert_error(answer, Code.INVOICE_NOT_PAID)
+        elif not 0 < amount <= bill.available:
+            assert_error(answer, Code.REFUND_EXCEEDS_AVAILABLE)
+        else:
+            assert answer.status_code == 201, answer.text
+            made = answer.json()
+            assert (made["status"], made["amount"]) == ("pending", format_amount(amount))
+            door.until(lambda: door.get(f"/refunds/{made['id']}")["status"] == "completed", f"{made['id']} to be done")
+            bill.give_back(amount)
+            if key is not None:
+                assert door.post(path, body, key).content == answer.content
+        self._checked(bill)
 
     def _checked(self, bill: ModelBill) -> ModelBill:
         seen = self._door(bill.sandbox).get(f"/invoices/{bill.id}")

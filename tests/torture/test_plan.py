@@ -19,8 +19,8 @@ def test_the_same_seed_gives_the_same_plan(size: Size) -> None:
 
 def test_the_long_run_is_as_big_as_it_must_be() -> None:
     plan = make_plan(1, LONG)
-    assert len(plan.bills) == 300
-    assert sum(len(bill.refunds) for bill in plan.bills) == 100
+    assert len(plan.bills) >= 300
+    assert sum(len(bill.refunds) for bill in plan.bills) >= 100
     assert len(plan.kills) == 100
     assert {kill.part for kill in plan.kills} == {"worker", "api", "temporal", "postgres"}
     assert {bill.kind for bill in plan.bills} == set(Kind)

@@ -70,9 +70,7 @@ class Bill:
     async def simulate(self, verdict: Verdict) -> None:
         await self.stage.engine.simulate(self.order.invoice_id, verdict, wait=WAIT)
 
-    async def resolve(
-        self, action: Resolution, payment_id: int | None = None, *, by: str = "", note: str = ""
-    ) -> None:
+    async def resolve(self, action: Resolution, payment_id: int | None = None, *, by: str = "", note: str = "") -> None:
         ask = Resolve(action=action, bank_payment_id=payment_id, by=by, note=note)
         await self.stage.engine.resolve(self.order.invoice_id, ask, wait=WAIT)
 

@@ -10,6 +10,7 @@ from domain.invoice import Attention, Change, Kind, Reason, State
 from tests.workflows.bill import Bill, NewBill
 from tests.workflows.book import Entry
 from tests.workflows.scene import AMOUNT, LATE_WATCH, PAYMENT, fact
+from tests.workflows.test_resolving import refusal
 from workflows.invoice_messages import Resolution
 
 BESIDE = (Attention.REFUNDED_OUTSIDE, Attention.STATUS_DIFFERS, Attention.AMOUNT_MISMATCH, Attention.PAYMENT_NOT_FOUND)
@@ -80,14 +81,25 @@ async def test_money_is_booked_while_an_operator_is_waited_for(new_bill: NewBill
     assert await bill.acknowledged() is State.PAID
 
 
-@pytest.mark.parametrize("attention", [Attention.STATUS_DIFFERS, Attention.AMOUNT_MISMATCH])
-async def test_another_look_settles_only_what_bank_and_books_agree_on(new_bill: NewBill, attention: Attention) -> None:
+async def test_the_status_of_a_paid_bill_settles_no_difference_of_its_sums(new_bill: NewBill) -> None:
     bill = await paid(new_bill)
-    await found_by_reconciliation(bill, attention)
-    for odd in (fact(Verdict.FAILED), fact(Verdict.PAID, amount=AMOUNT - 1), fact(Verdict.UNKNOWN, word="Zzz")):
+    await found_by_reconciliation(bill, Attention.STATUS_DIFFERS)
+    assert (await refusal(bill, Resolution.RECHECK)).code is Code.ILLEGAL_TRANSITION
+    assert await bill.acknowledged() is State.PAID
+
+
+async def test_another_look_settles_only_what_bank_and_books_agree_on(new_bill: NewBill) -> None:
+    bill = await paid(new_bill)
+    await found_by_reconciliation(bill, Attention.AMOUNT_MISMATCH)
+    for odd in (
+        fact(Verdict.FAILED),
+        fact(Verdict.PAID, amount=AMOUNT - 1),
+        fact(Verdict.PAID),
+        fact(Verdict.UNKNOWN, word="Zzz"),
+    ):
         bill.scene.looks.append(odd)
         await bill.resolve(Resolution.RECHECK)
-        assert await bill.shown() == ("paid", attention.value)
+        assert await bill.shown() == ("paid", Attention.AMOUNT_MISMATCH.value)
     bill.scene.looks.append(fact(Verdict.PAID, amount=AMOUNT))
     await bill.resolve(Resolution.RECHECK, by="aigul")
     assert await bill.result() is State.PAID

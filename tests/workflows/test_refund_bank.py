@@ -287,8 +287,10 @@ async def test_a_word_that_came_after_it_was_given_up_is_taken(new_refund: NewRe
     refund = new_refund()
     refund.scene.shown = PAID  # the sums say nothing
     await lost(refund, DEAD_EXECUTED if word == "done" else DEAD)
+    await refund.skip(MOMENT * 2)
+    await refund.scene.until_asked("sums", 2)  # the story reads back already
     refund.scene.late_word(1, DONE if word == "done" else REFUSED)
-    await refund.skip(MOMENT * 3)
+    await refund.skip(MOMENT * 4)
     assert await ended(refund) == [COMPLETED if word == "done" else REFUSAL]
     assert len(refund.scene.sent) == 1
 
