@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,11 +43,14 @@ async def _run(seed: int, size: Size, keep: Path | None) -> int:
     task = asyncio.current_task()
     if task is not None:
         # The processes are taken down on the way out.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     run = Run(plan, folder, say)
     try:
         evidence, verdict = await run.go()
-    except (ChildFailed, PostgresFailed, MigrationFailed, TimeoutError) as problem:
+    except (ChildFailed, PostgresFailed, MigrationFailed, TimeoutError, ExceptionGroup) as problem:
+        # A group: several people act at once, and one of them found the bank or the receiver gone.
+        traceback.print_exception(problem)
         say(f"no verdict: {type(problem).__name__} {problem}; see system.log")
         return 1
     except asyncio.CancelledError:

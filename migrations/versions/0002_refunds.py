@@ -142,17 +142,18 @@ begin
 end $$
 """
 
-# At commit: a refund that was added or ended without its invoice's sums is refused.
+# At commit: a refund that was added or ended without its invoice's sums is refused. So is one whose invoice can't be
+# seen any more, because somebody left the merchant's rows before the commit.
 REFUND_SUMS_GUARD = """
 create function guard_refund_sums() returns trigger language plpgsql as $$
 begin
-    if exists (
+    if not exists (
         select 1 from invoices i, lateral (
             select coalesce(sum(amount) filter (where state = 'completed'), 0) as done,
                 coalesce(sum(amount) filter (where state in ('pending', 'processing')), 0) as under_way
             from refunds where invoice_id = i.id
         ) r where i.id = new.invoice_id
-            and (r.done, r.under_way) is distinct from (i.refunded::numeric, i.refund_pending::numeric)
+            and (r.done, r.under_way) is not distinct from (i.refunded::numeric, i.refund_pending::numeric)
     ) then
         raise exception 'an invoice''s refunded sums must be those of its refunds'
             using errcode = 'check_violation', constraint = 'refund_sums';

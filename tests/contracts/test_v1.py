@@ -98,6 +98,7 @@ def test_an_invoice_byte_for_byte() -> None:
         "qr_token": None,
         "is_sandbox": False,
         "refunded_amount": "0.00",
+        "available_for_refund": "0.00",
         "created_at": "2026-11-22T06:17:33.120Z",
         "updated_at": "2026-11-22T06:17:33.120Z",
         "paid_at": None,

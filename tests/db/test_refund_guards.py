@@ -195,6 +195,16 @@ async def test_a_refund_that_reserves_no_money_is_refused_when_it_is_committed(b
         assert (await shop.invoice(invoice.id)).refund_pending == 100
 
 
+async def test_leaving_the_merchants_rows_before_the_commit_hides_nothing(books: Books, shop: Shop) -> None:
+    invoice = await shop.paid(amount=PAID)
+    async with app(books, shop.id) as connection:
+        with pytest.raises(asyncpg.CheckViolationError, match="sums"):
+            async with connection.transaction():
+                await insert(connection, invoice)
+                await connection.execute("select set_config('app.merchant', '', true)")
+    assert await books.fetch("select 1 from refunds where invoice_id = :id", id=invoice.id) == []
+
+
 @pytest.mark.parametrize(
     ("to", "change"),
     [

@@ -20,9 +20,9 @@ def test_a_name_of_the_published_contract_is_accepted_and_an_invented_one_is_not
 
 
 def test_only_a_test_event_comes_unasked() -> None:
-    others = [type_ for type_ in EventType if type_ is not EventType.WEBHOOK_TEST]
+    others = set(EventType) - {EventType.WEBHOOK_TEST}
     assert wanted(EventType.WEBHOOK_TEST, [])
-    assert not any(wanted(type_, ["invoice.refunded"]) for type_ in others)
+    assert {type_ for type_ in others if wanted(type_, ["invoice.refunded"])} == {EventType.INVOICE_REFUNDED}
 
 
 def test_every_code_has_a_message_and_only_harmless_repeats_are_called_retryable() -> None:
