@@ -11,7 +11,16 @@ from temporalio.client import Client, WorkflowExecution
 HISTORIES: Final = Path(__file__).with_name("histories")
 # Set by record.py for the run of tests that it makes.
 FOLDER_VARIABLE: Final = "RECORD_HISTORIES"
-_PREFIXES = ("invoice-inv_", "refund-ref_", "delivery-whd_", "kaspi-session-con_", "webhook-test-a-", "watchdog-")
+_PREFIXES = (
+    "invoice-inv_",
+    "refund-ref_",
+    "delivery-whd_",
+    "kaspi-session-con_",
+    "webhook-test-a-",
+    "watchdog-",
+    "reconciliation-rec_",
+    "reconcile-all-",
+)
 
 
 async def write_histories(client: Client, folder: Path) -> None:

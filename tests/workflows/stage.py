@@ -24,6 +24,7 @@ from activities.delivering import DeliverWebhook, TestEndpoint
 from activities.guarding import Guarded
 from activities.issuing import IssueOutcome
 from activities.looking import BankView
+from activities.reconciling import Planned, PlanReconciliations, Reconcile, Walked
 from activities.watching import WatchConnection, WatchEnded
 from domain.bank import BankFact, Verdict
 from domain.event import Attempted
@@ -62,6 +63,10 @@ class Stage:
         self._scenes: dict[str, Scene] = {}
         self.rounds: dict[str, Guarded | ApplicationError] = {}
         self.looked_at: list[str] = []
+        # By reconciliation, and by the connection that a plan goes on after.
+        self.walks: dict[str, list[Walked | ApplicationError]] = {}
+        self.walked: list[str] = []
+        self.plans: dict[str, Planned] = {}
 
     def add(self, name: str, kind: Kind, *, is_sandbox: bool, endpoints: Sequence[str]) -> Scene:
         scene = self._scenes[name] = Scene(name, kind, is_sandbox=is_sandbox, endpoints=list(endpoints))
@@ -117,6 +122,18 @@ class Stage:
         if isinstance(said, ApplicationError):
             raise said
         return said
+
+    @activity.defn(name="reconciliation.walk")
+    async def walk(self, order: Reconcile) -> Walked:
+        self.walked.append(order.reconciliation_id)
+        said = self.walks[order.reconciliation_id].pop(0)
+        if isinstance(said, ApplicationError):
+            raise said
+        return said
+
+    @activity.defn(name="reconciliation.plan")
+    async def plan(self, ask: PlanReconciliations) -> Planned:
+        return self.plans[f"{ask.cause}/{ask.after}"]
 
     @activity.defn(name="watchdog.invoices")
     async def guard_invoices(self) -> Guarded:
@@ -174,7 +191,7 @@ async def open_stage() -> AsyncIterator[Stage]:
             Worker(
                 stage.client,
                 task_queue=QUEUES.kaspi,
-                activities=[stage.read_status, stage.cancel_remote, stage.adopt, stage.look],
+                activities=[stage.walk, stage.plan, stage.read_status, stage.cancel_remote, stage.adopt, stage.look],
             ),
             Worker(
                 stage.client,
