@@ -14,6 +14,7 @@ from activities.failures import (
     BANK_UNKNOWN,
     failure,
 )
+from activities.heartbeats import beating
 from domain.bank import BankFact, Verdict
 from domain.invoice import Kind
 from kaspi.errors import (
@@ -51,8 +52,9 @@ class BankCalls:
     async def read_status(self, payment: PaymentRef) -> BankFact:
         """Reads a payment; retryable except for `KaspiNotFound` and other refusals."""
         try:
-            bank = await self._banks.of(payment.merchant_id, payment.connection_id)
-            return await bank.status(payment.payment_id, payment.kind)
+            async with beating():
+                bank = await self._banks.of(payment.merchant_id, payment.connection_id)
+                return await bank.status(payment.payment_id, payment.kind)
         except KaspiError as error:
             raise translated(error, writing=False) from error
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import structlog
 from temporalio import activity
 
 from activities.comparing import Comparing
+from activities.heartbeats import beating
 from activities.reading_statement import ReadingStatement, absent
 from activities.repairing import Repairing
 from db.errors import ReconciliationRuns
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 BATCH = 100
-HEARTBEAT_SECONDS = 2.0
 AWAY_PAUSE_SECONDS = 15.0
 _NEXT_PHASE = {Phase.PAYMENTS: Phase.STATEMENT, Phase.STATEMENT: Phase.ABSENT}
 
@@ -131,7 +130,7 @@ class Reconciling:
     @activity.defn(name="reconciliation.walk")
     async def walk(self, order: Reconcile) -> Walked:
         """Goes on for a while. A bank that is away is told as a wait, and after the patience as the run's failure."""
-        async with _beating():
+        async with beating():
             run = await self._records.run(order.merchant_id, order.reconciliation_id)
             if run is None or run.state is not RunState.RUNNING:
                 return Walked(over=True)
@@ -202,21 +201,3 @@ def _after(place: Place, payments: Sequence[Ours]) -> Place | None:
 def _next_phase(run: Run, place: Place) -> Place | None:
     phase = _NEXT_PHASE.get(place.phase) if run.statement_rows else None
     return None if phase is None else Place(phase=phase)
-
-
-@asynccontextmanager
-async def _beating() -> AsyncIterator[None]:
-    """Heartbeats beside the work, so that a worker that died is noticed in seconds."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await beating

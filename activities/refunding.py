@@ -13,6 +13,7 @@ from temporalio import activity
 
 from activities.bank_calls import translated
 from activities.failures import REFUND_REFUSED, WINDOW_MISSED, failure
+from activities.heartbeats import beating
 from db.errors import DatabaseUnavailable, IssueWindowMissed, RefundRefused
 from domain.money import format_amount
 from domain.refund import OpenRefund, RefundChange, RefundReason, RefundStanding, Returned, ReturnOutcome, Sums
@@ -29,7 +30,6 @@ NOT_SENT_PAUSES = (0.2, 0.5, 1.0)
 INTEND_PAUSES = (0.1, 0.3, 1.0)
 # The bank's answer is worth more than the activity's time: keep trying to write it down before handing it back.
 ANSWER_PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0)
-HEARTBEAT_SECONDS = 2.0
 # A process that stood still between its intent and its call (a paused machine) must not send any more: by then
 # somebody may have read back "not executed".
 SEND_WITHIN_SECONDS = 10.0
@@ -123,8 +123,9 @@ class Refunding:
     async def read_sums(self, payment: PaymentSums) -> Sums:
         """Reads payment/details; retryable except for refusals."""
         try:
-            bank = await self._banks.of(payment.merchant_id, payment.connection_id)
-            return await bank.sums(payment.payment_id)
+            async with beating():
+                bank = await self._banks.of(payment.merchant_id, payment.connection_id)
+                return await bank.sums(payment.payment_id)
         except KaspiError as error:
             raise translated(error, writing=False) from error
 
@@ -141,11 +142,8 @@ class Refunding:
             task = self._running[key] = asyncio.create_task(self._give_back(order))
             task.add_done_callback(lambda _: self._running.pop(key, None))
         # Shielded: a worker that stops must not cut a call whose answer is on its way; `drain` waits for it.
-        while not task.done():
-            if activity.in_activity():
-                activity.heartbeat()
-            await asyncio.wait([task], timeout=HEARTBEAT_SECONDS)
-        return task.result()
+        async with beating():
+            return await asyncio.shield(task)
 
     async def drain(self) -> None:
         """Returns when every call that was begun has been written down; for a worker that stops."""

@@ -26,6 +26,8 @@ with workflow.unsafe.imports_passed_through():
 
 # What is still open after its deadline is looked at for ever, more and more slowly.
 LOOK_AGAIN = timedelta(minutes=30)
+# A word that we do not know may be the bank's hiccup: the next one tells, and nobody has to be called.
+LOOK_AGAIN_SOON = timedelta(minutes=1)
 LOOK_AGAIN_AT_MOST = timedelta(hours=24)
 
 
@@ -84,7 +86,8 @@ class InvoiceWorkflow:
     async def _wait_for_payer(self) -> None:
         looks = 0
         while self._story.state in OPEN:
-            again = min(LOOK_AGAIN * 2 ** (looks // 8), LOOK_AGAIN_AT_MOST) if looks else None
+            first = LOOK_AGAIN_SOON if self._story.attention is Attention.UNKNOWN_WORD else LOOK_AGAIN
+            again = min(first * 2 ** (looks // 8), LOOK_AGAIN_AT_MOST) if looks else None
             await self._news_or(lambda: self._books.deadline_passed or self._story.state not in OPEN, at_most=again)
             await self._book_news()
             due = self._books.deadline_passed or again is not None

@@ -59,6 +59,8 @@ LEDGER_WRITE = LocalCallOptions(
 # Reads may be repeated until the bank answers: an unread status is never taken for an answer.
 KASPI_READ = CallOptions(
     start_to_close_timeout=BANK_CALL,
+    # Somebody waits for the story's lock meanwhile: a dead worker must not hold it for as long as a call can last.
+    heartbeat_timeout=timedelta(seconds=12),
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1),
         maximum_interval=timedelta(minutes=2),

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from db.engine import as_merchant, create_engine, single_statement, transaction
+from db.engine import as_merchant, create_engine, single_statement, transaction, unavailable
 from tests.db.books import Books, Shop
 
 TOUCH = "update invoices set description = 'touched'"
@@ -100,3 +101,9 @@ async def test_what_is_no_id_of_ours_never_reaches_a_statement(one: AsyncEngine,
         async with as_merchant(one, shop.id, lock=id_):
             pass
     assert await clean(one)
+
+
+def test_a_server_that_dies_between_two_statements_is_away_and_a_wrong_statement_is_not() -> None:
+    # What asyncpg says when the socket ends in the middle of its protocol (seen by `make torture`).
+    assert unavailable(asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"))
+    assert not unavailable(asyncpg.UniqueViolationError("duplicate key"))

@@ -198,10 +198,12 @@ async def test_a_refund_that_reserves_no_money_is_refused_when_it_is_committed(b
 async def test_leaving_the_merchants_rows_before_the_commit_hides_nothing(books: Books, shop: Shop) -> None:
     invoice = await shop.paid(amount=PAID)
     async with app(books, shop.id) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await insert(connection, invoice)
+        await connection.execute("select set_config('app.merchant', '', true)")
         with pytest.raises(asyncpg.CheckViolationError, match="sums"):
-            async with connection.transaction():
-                await insert(connection, invoice)
-                await connection.execute("select set_config('app.merchant', '', true)")
+            await transaction.commit()
     assert await books.fetch("select 1 from refunds where invoice_id = :id", id=invoice.id) == []
 
 

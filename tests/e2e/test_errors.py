@@ -138,7 +138,7 @@ async def test_a_body_that_is_not_json_is_refused(shop: Shop, content_type: str)
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1/nothing", "/", "/api", "/api/v1/invoices/inv_x/refund", "/api/v1/%00", "/%ff"]
+    "path", ["/api/v1/nothing", "/", "/api", "/api/v1/invoices/inv_x/receipt", "/api/v1/%00", "/%ff"]
 )
 async def test_a_path_that_is_none_is_not_found(shop: Shop, path: str) -> None:
     assert_error(await shop.live.get(path), Code.NOT_FOUND)

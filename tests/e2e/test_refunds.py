@@ -229,9 +229,10 @@ async def _ask_until_told(shop: Shop, invoice_id: str, amount: float) -> httpx.R
 
 async def test_a_worker_killed_while_the_bank_refunds_gives_back_once(shop: Shop, bank: EmulatorAdmin) -> None:
     invoice = await paid_bill(shop, amount=1000)
-    await bank.fault("payment/return", "delay", delay_ms=1500)
+    await bank.fault("payment/return", "delay", delay_ms=3000)
     made = await refund(shop.live, invoice["id"], amount=400)
     await until(lambda: attempts(shop, made["id"]), "the attempt")
+    await asyncio.sleep(1)  # the request is at the bank, which thinks about it
     await shop.stack.restart("worker")
     done = await until_refund(shop.live, made["id"], status="completed")
     assert done["status_reason"] == "confirmed_by_read_back"

@@ -40,6 +40,7 @@ class Inbox:
         self.receiver = receiver
         self.endpoint_id: str = endpoint["id"]
         self._secret: str = endpoint["secret"]
+        self._told: dict[int, Told] = {}
 
     @classmethod
     async def register(cls, api: httpx.AsyncClient, receiver: WebhookReceiver, **fields: object) -> "Inbox":
@@ -53,7 +54,8 @@ class Inbox:
 
     def about(self, object_id: str) -> list[Told]:
         """Everything told about one invoice."""
-        return [one for one in self.all() if one.object.get("id") == object_id]
+        mine = [one for one in self.receiver.requests if _object_id(one) == object_id]
+        return [self._verified(one) for one in mine]
 
     async def wait(self, object_id: str, *, state: str | None = None, count: int = 1) -> list[Told]:
         """What was told about the invoice (in this state), once it is `count` requests."""
@@ -66,6 +68,12 @@ class Inbox:
         return [self._verified(one) for one in found]
 
     def _verified(self, one: Received) -> Told:
+        """Verified when it is first looked at: the library takes no message that is older than five minutes."""
+        if id(one) not in self._told:
+            self._told[id(one)] = self._verify(one)
+        return self._told[id(one)]
+
+    def _verify(self, one: Received) -> Told:
         verify(self._secret, one.headers, one.body, one.at, TOLERANCE)
         # The library every receiver of Standard Webhooks would use, and the older header by hand.
         Webhook(self._secret).verify(one.body, dict(one.headers))
@@ -75,3 +83,8 @@ class Inbox:
         assert body["id"] == one.headers["webhook-id"]
         assert body["endpoint_id"] == self.endpoint_id
         return Told(one, body)
+
+
+def _object_id(one: Received) -> str | None:
+    found: str | None = json.loads(one.body)["data"]["object"].get("id")
+    return found
