@@ -11,7 +11,7 @@ from domain.invoice import Attention, Kind, Reason, State
 from tests.workflows.bill import NewBill
 from tests.workflows.book import Entry
 from tests.workflows.scene import AMOUNT, LATE_WATCH, away, fact, final
-from workflows.invoice import LOOK_AGAIN, LOOK_AGAIN_AT_MOST
+from workflows.invoice import LOOK_AGAIN, LOOK_AGAIN_AT_MOST, LOOK_AGAIN_SOON
 
 ISSUED = Entry("issued", State.PENDING)
 
@@ -73,9 +73,9 @@ async def test_a_word_we_do_not_know_is_attention_and_another_look_not_an_end(ne
     await bill.pass_deadline()
     await bill.scene.until_booked("unknown_word")
     assert bill.state is State.PENDING
-    await bill.skip(LOOK_AGAIN + timedelta(seconds=5))
+    await bill.skip(LOOK_AGAIN_SOON + timedelta(seconds=5))
     await bill.scene.until_asked("look", 2)
-    await bill.skip(LOOK_AGAIN + timedelta(seconds=5))
+    await bill.skip(LOOK_AGAIN_SOON + timedelta(seconds=5))
     assert await bill.result() is State.PAID
     assert bill.entries == [
         ISSUED,
