@@ -23,7 +23,7 @@ from runtime.temporal_names import TaskQueues
 from workflows.client import Engine, EngineAway
 
 # Ids must stay in one piece, so that they can be copied: a narrow terminal wraps lines, not columns.
-console = Console(highlight=False, width=max(shutil.get_terminal_size().columns, 200))
+console = Console(highlight=False, width=max(shutil.get_terminal_size().columns, 320))
 
 
 @asynccontextmanager

@@ -17,7 +17,10 @@ DEMO_TRADE_POINT = 10001
 
 
 async def seed(plan: SeedPlan) -> None:
-    """Makes what is missing; a second run finds everything and changes nothing."""
+    """Makes what is missing; a second run finds everything and changes nothing.
+
+    A link to the emulator at other ports (`TOLEM_DEV_PORT_BASE` over old data) counts as missing.
+    """
     settings = conf.load(conf.OperatorDatabase, conf.Keys, environ=plan.environment)
     engine = create_engine(settings[conf.OperatorDatabase].url.reveal(), pool_size=1)
     registry = Registry(engine)
@@ -29,10 +32,15 @@ async def seed(plan: SeedPlan) -> None:
         for mode, key in ((Mode.TEST, plan.test_key), (Mode.LIVE, plan.live_key)):
             if key[-4:] not in known:
                 await add_key(registry, merchant.id, mode, f"demo {mode}", key=key)
-        if all(one.merchant_id != merchant.id for one in await registry.connections()):
+        links = {(one.merchant_id, one.base_url) for one in await registry.connections()}
+        if (merchant.id, _bank_address(plan)) not in links:
             await connect_bank(registry, SealBox(settings[conf.Keys].seal), _emulator(merchant.id, plan))
     finally:
         await engine.dispose()
+
+
+def _bank_address(plan: SeedPlan) -> str:
+    return f"{plan.bank_url}/r3/v01"
 
 
 def _emulator(merchant_id: str, plan: SeedPlan) -> ConnectionPlan:
@@ -43,7 +51,7 @@ def _emulator(merchant_id: str, plan: SeedPlan) -> ConnectionPlan:
         trade_point_id=DEMO_TRADE_POINT,
         config=KaspiConfig(
             scheme=Scheme.R3,
-            base_url=f"{plan.bank_url}/r3/v01",
+            base_url=_bank_address(plan),
             organization_bin=DEMO_BIN,
             certificate_pem=read["client.pem"],
             private_key_pem=read["client.key"],
