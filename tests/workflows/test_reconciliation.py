@@ -63,8 +63,9 @@ async def test_a_bank_that_is_away_is_waited_for(stage: Stage, scene_name: str) 
 async def test_a_night_runs_every_connection_and_a_lost_one_stops_no_other(stage: Stage, scene_name: str) -> None:
     runs = [order(scene_name, part) for part in ("-1", "-2", "-3")]
     lost = ApplicationError("a defect", type="Defect", non_retryable=True)
-    for run, walks in zip(runs, ([Walked(over=True)], [lost], [Walked(over=True)]), strict=True):
-        stage.walks[run.reconciliation_id] = list(walks)
+    ends: list[Walked | ApplicationError] = [Walked(over=True), lost, Walked(over=True)]
+    for run, end in zip(runs, ends, strict=True):
+        stage.walks[run.reconciliation_id] = [end]
     cause = f"reconcile-all-{scene_name}"
     stage.plans[f"{cause}/"] = Planned(runs=runs[:2], last="con_2")
     stage.plans[f"{cause}/con_2"] = Planned(runs=runs[2:], last=None)
