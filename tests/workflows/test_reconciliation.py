@@ -26,7 +26,8 @@ async def night(stage: Stage, scene_name: str) -> int:
         handle = await stage.client.start_workflow(
             "reconcile_all", "", id=f"reconcile-all-{scene_name}", task_queue=QUEUES.workflows, result_type=int
         )
-        return await handle.result()
+        runs: int = await handle.result()
+    return runs
 
 
 async def test_it_walks_until_it_is_over(stage: Stage, scene_name: str) -> None:
