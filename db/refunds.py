@@ -262,6 +262,7 @@ async def _standing(
         bank_payment_id=refund.bank_payment_id,
         connection_id=refund.connection_id,
         expected=invoice.amount - invoice.refunded - invoice.refunded_outside,
+        paid=invoice.amount,
         refunded_outside=invoice.refunded_outside,
         attempts=attempts,
         deliveries=due,

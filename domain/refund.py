@@ -231,7 +231,8 @@ class RefundAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class RefundStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the books say of a refund; small, because it goes into workflow histories.
 
-    `expected` is what the bank should have available by our books, in tiyn, this refund not counted; `next_refund`
+    `expected` is what the bank should have available by our books, in tiyn, this refund not counted, of the `paid`
+    amount that we asked for (a person may have accepted another one at the bank); `next_refund`
     the refund of the same invoice whose turn it is, where this one is over; `blocked` says that an earlier one is not.
     """
 
@@ -242,6 +243,7 @@ class RefundStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     bank_payment_id: int | None = None
     connection_id: str | None = None
     expected: int = 0
+    paid: int = 0
     refunded_outside: int = 0
     attempts: list[RefundAttempt] = []
     deliveries: list[DeliveryRef] = []

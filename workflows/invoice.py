@@ -87,7 +87,7 @@ class InvoiceWorkflow:
         looks = 0
         while self._story.state in OPEN:
             first = LOOK_AGAIN_SOON if self._story.attention is Attention.UNKNOWN_WORD else LOOK_AGAIN
-            again = min(first * 2 ** (looks // 8), LOOK_AGAIN_AT_MOST) if looks else None
+            again = min(first * 2 ** min(looks // 8, 12), LOOK_AGAIN_AT_MOST) if looks else None
             await self._news_or(lambda: self._books.deadline_passed or self._story.state not in OPEN, at_most=again)
             await self._book_news()
             due = self._books.deadline_passed or again is not None

@@ -42,8 +42,8 @@ class InvoiceLooks:
                 return
             try:
                 fact = await self._bank.read(payment_id, options.KASPI_READ, "what happened meanwhile?")
-            except ActivityError:
-                await self._not_found()
+            except ActivityError as error:
+                await self._unread(error)
                 return
             await self._books.settle(fact)
 
@@ -57,8 +57,8 @@ class InvoiceLooks:
                 return
             try:
                 fact = await self._bank.read(self._story.payment_id, options.KASPI_READ, "last look before expiry")
-            except ActivityError:
-                await self._not_found()
+            except ActivityError as error:
+                await self._unread(error)
                 return
             if fact.verdict not in STILL_OPEN:
                 await self._books.settle(fact)
@@ -68,7 +68,9 @@ class InvoiceLooks:
                 clear = self._books.doubted()
                 await self._books.book("expired", state=State.EXPIRED, reason=reason, clear_attention=clear)
 
-    async def _not_found(self) -> None:
+    async def _unread(self, error: ActivityError) -> None:
+        if not said_no(error):
+            return  # the bank does not answer for long: the story looks again, and can be talked to meanwhile
         await self._books.book(self._books.anew("not_found"), attention=Attention.PAYMENT_NOT_FOUND)
 
     async def _withdrawn(self, payment_id: int) -> bool:

@@ -56,9 +56,11 @@ LEDGER_WRITE = LocalCallOptions(
     local_retry_threshold=LOCAL_PAUSE,
 )
 
-# Reads may be repeated until the bank answers: an unread status is never taken for an answer.
+# Reads may be repeated until the bank answers: an unread status is never taken for an answer. Whoever reads holds the
+# story's lock, so after a quarter of an hour it is let go, and the story reads again later.
 KASPI_READ = CallOptions(
     start_to_close_timeout=BANK_CALL,
+    schedule_to_close_timeout=timedelta(minutes=15),
     # Somebody waits for the story's lock meanwhile: a dead worker must not hold it for as long as a call can last.
     heartbeat_timeout=timedelta(seconds=12),
     retry_policy=RetryPolicy(
@@ -66,6 +68,13 @@ KASPI_READ = CallOptions(
         maximum_interval=timedelta(minutes=2),
         non_retryable_error_types=[failures.BANK_NOT_FOUND, failures.BANK_REFUSED],
     ),
+)
+
+# One read, for a story that waits between its looks by itself.
+KASPI_READ_ONCE = CallOptions(
+    start_to_close_timeout=BANK_CALL,
+    heartbeat_timeout=timedelta(seconds=12),
+    retry_policy=RetryPolicy(maximum_attempts=1),
 )
 
 # A short read for somebody who waits for the answer.

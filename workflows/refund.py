@@ -183,6 +183,9 @@ class RefundWorkflow:
 
     async def _resolve_live(self, ask: ResolveRefund) -> None:
         standing = self._books.standing
+        if ask.action is RefundResolution.NOT_EXECUTED and not self._bank.doubted():
+            await self._declare(ask, outside=None)  # nothing was sent: it needs no word of the bank
+            return
         try:
             sums = await self._bank.sums(options.KASPI_READ_NOW, f"an operator decides: {ask.action}")
         except ActivityError as error:
@@ -190,7 +193,7 @@ class RefundWorkflow:
         if standing.attention is RefundAttention.AVAILABLE_TOO_HIGH:
             if ask.action is RefundResolution.NOT_EXECUTED:
                 await self._declare(ask, outside=None)
-            elif sums.available <= standing.expected:
+            elif sums.available <= self._bank.expected(sums):
                 await self._books.settle_attention("rechecked", ask)
             return
         await self._settle_doubt(ask, sums)
@@ -204,6 +207,13 @@ class RefundWorkflow:
             if doubted and not self._bank.over(doubted[-1]):
                 # The call may still run: money that was called free could go back twice.
                 raise refuse(Code.ILLEGAL_TRANSITION, reason="the_bank_may_still_execute_it")
+            if (
+                doubted
+                and standing.attention is RefundAttention.OUTCOME_UNKNOWN
+                and self._bank.shows(doubted[-1], sums)
+            ):
+                self._nudge()  # the story looks at once, and completes it
+                raise refuse(Code.ILLEGAL_TRANSITION, reason="the_banks_sums_show_the_refund")
             await self._declare(ask, outside=self._bank.outside(sums, executed=False))
         elif ask.action is RefundResolution.EXECUTED:
             judged = (doubted or standing.attempts)[-1]

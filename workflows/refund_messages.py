@@ -81,7 +81,8 @@ CHOICES: dict[RefundAttention, tuple[RefundResolution, ...]] = {
 
 MEANINGS: dict[RefundAttention, str] = {
     RefundAttention.OUTCOME_UNKNOWN: (
-        "The answer to the refund was lost, and the bank's sums do not show it yet. **Nothing is repeated by itself.** "
+        "The answer to the refund was lost and the bank's sums do not show it, or the bank can't be asked for long. "
+        "**Nothing is repeated by itself.** What was never sent goes on when the bank answers again. "
         "Look in the Kaspi Pay app whether the payment was refunded."
     ),
     RefundAttention.REFUNDED_OUTSIDE: (

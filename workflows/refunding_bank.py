@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from runtime.temporal_names import TaskQueues
     from workflows import options
-    from workflows.failures import cause_of
+    from workflows.failures import cause_of, said_no
     from workflows.refund_books import Nudge, RefundBooks
     from workflows.refund_messages import RefundStory
 
@@ -57,8 +57,11 @@ class RefundAtBank:
             await self._read_back(doubted[-1])
         elif last is None or last.outcome is ReturnOutcome.NOT_SENT or self._story.retry_allowed:
             await self._pause_after_not_sent()
+            standing, sums = self._books.standing, await self._sums_we_can_judge_by()
             async with self._books.lock:
-                await self._attempt()
+                # An operator may have decided while this read, or waited for its turn to book.
+                if sums is not None and self._books.standing is standing:
+                    await self._attempt(sums)
         elif last.outcome in _IN_DOUBT:
             await self._read_back(last)
         else:
@@ -87,7 +90,12 @@ class RefundAtBank:
         """What others have refunded by now, in tiyn, when this refund was (not) executed."""
         standing = self._books.standing
         mine = standing.amount if executed else 0
-        return max(standing.refunded_outside, standing.refunded_outside + standing.expected - sums.available - mine)
+        gone = self.expected(sums) - sums.available - mine
+        return max(standing.refunded_outside, standing.refunded_outside + gone)
+
+    def expected(self, sums: Sums) -> int:
+        """What the bank should have available by our books, in tiyn, of what was really paid there."""
+        return self._books.standing.expected + sums.total - self._books.standing.paid
 
     def done(self) -> RefundAttempt | None:
         """The attempt that the bank said it has executed; it outweighs whatever the others came to."""
@@ -96,6 +104,10 @@ class RefundAtBank:
     def doubted(self) -> list[RefundAttempt]:
         """The attempts of which the bank's word is not known."""
         return [one for one in self._books.standing.attempts if one.outcome in _IN_DOUBT]
+
+    def shows(self, attempt: RefundAttempt, sums: Sums) -> bool:
+        """True when the sums are lower than before the attempt by exactly this refund."""
+        return read_back(attempt.available_before, sums.available, self._books.standing.amount) is ReadBack.EXECUTED
 
     async def unchanged(self, attempt: RefundAttempt, sums: Sums) -> bool:
         """True when the sums are as before the attempt; otherwise books what they tell."""
@@ -121,18 +133,11 @@ class RefundAtBank:
             seconds = NOT_SENT_WAITS[min(trailing, len(NOT_SENT_WAITS)) - 1]
             await self._nudge.wait(timedelta(seconds=seconds))
 
-    async def _attempt(self) -> None:
-        if not self._processing():
-            return  # an operator decided while this waited
+    async def _attempt(self, sums: Sums) -> None:
         self._story.retry_allowed = False
-        try:
-            sums = await self._sums_we_can_judge_by()
-        except ActivityError as error:
-            await self._no_sums(error)
-            return
         # A lost attempt that shows only now must not be sent again: the sums just read have the last word.
         doubted = self.doubted()
-        if sums is None or (doubted and not await self.unchanged(doubted[-1], sums)):
+        if doubted and not await self.unchanged(doubted[-1], sums):
             return
         if self._books.standing.amount > sums.available:
             outside = self.outside(sums, executed=False)
@@ -141,31 +146,48 @@ class RefundAtBank:
         await self._send(sums)
 
     async def _sums_we_can_judge_by(self) -> Sums | None:
-        """Sums that agree with our books or are lower; None where an operator has to look.
+        """Sums that agree with our books or are lower; None where there is something else to do.
 
         The bank may show an earlier refund of ours late (how late is not documented): sums that are too high are
-        read again for as long as a lost answer is looked for.
+        read again for as long as a lost answer is looked for. So are sums that can't be read, and then people know.
         """
-        waited = 0.0
-        for pause in LOOKS:
-            sums = await self.sums(options.KASPI_READ, "what can be refunded?")
-            if sums.available <= self._books.standing.expected:
-                return sums
-            if waited >= self._order.read_back_window:
-                break
-            waited += pause
-            await workflow.sleep(pause, summary="the bank's sums may lag")
-        await self._books.ask_for_a_human(RefundAttention.AVAILABLE_TOO_HIGH)
+        ends = workflow.now() + timedelta(seconds=self._order.read_back_window)
+        standing = self._books.standing
+        # Patient from the start where an operator has been asked already.
+        looks = 0 if standing.attention is None else LOOKS.index(300.0)
+        while self._books.standing is standing:
+            try:
+                sums = await self.sums(options.KASPI_READ_ONCE, "what can be refunded?")
+            except ActivityError as error:
+                if said_no(error):
+                    await self._no_sums(error)
+                    return None
+                trouble = RefundAttention.OUTCOME_UNKNOWN
+            else:
+                if sums.available <= self.expected(sums):
+                    return sums
+                trouble = RefundAttention.AVAILABLE_TOO_HIGH
+            if workflow.now() >= ends and standing.attention is None:
+                async with self._books.lock:
+                    if self._books.standing is standing:
+                        self._story.retry_allowed = False  # nothing is sent behind the back of who is asked
+                        await self._books.ask_for_a_human(trouble)
+                return None
+            await self._nudge.wait(timedelta(seconds=LOOKS[min(looks, len(LOOKS) - 1)]))
+            looks += 1
         return None
 
     async def _no_sums(self, error: ActivityError) -> None:
         """The bank refuses to tell the sums: nothing of this attempt was sent."""
-        if self.doubted():
-            await self._books.ask_for_a_human(RefundAttention.OUTCOME_UNKNOWN)
-            return
-        cause = cause_of(error)
-        code = cause.details[0] if cause.details and isinstance(cause.details[0], int) else None
-        await self._books.fail(RefundReason.REFUSED, code=code)
+        async with self._books.lock:
+            if not self._processing():
+                return
+            if self.doubted():
+                await self._books.ask_for_a_human(RefundAttention.OUTCOME_UNKNOWN)
+                return
+            cause = cause_of(error)
+            code = cause.details[0] if cause.details and isinstance(cause.details[0], int) else None
+            await self._books.fail(RefundReason.REFUSED, code=code)
 
     async def _send(self, sums: Sums) -> None:
         standing = self._books.standing

@@ -102,7 +102,7 @@ class RefundScene:
         self.next_refund: str | None = None
         self.moved = timedelta()  # how far the workflow's clock is ahead of ours
         # The bank.
-        self.available = PAID
+        self.available = self.total = PAID
         self.acts: deque[Act] = deque()
         self.reads: deque[Read] = deque()
         self.shown: Read | None = None  # what it shows instead of the truth, for as long as it stands
@@ -140,7 +140,13 @@ class RefundScene:
 
     def recorded(self, state: RefundState = RefundState.PENDING, **fields: object) -> None:
         """The refund stands already: somebody told this story before."""
-        values = {"amount": AMOUNT, "bank_payment_id": PAYMENT, "connection_id": "con_1", "expected": PAID}
+        values = {
+            "amount": AMOUNT,
+            "bank_payment_id": PAYMENT,
+            "connection_id": "con_1",
+            "expected": PAID,
+            "paid": PAID,
+        }
         self.standing = msgspec.convert(values | {"state": state} | fields, RefundStanding)
 
     def now(self) -> datetime:
@@ -269,7 +275,7 @@ class RefundScene:
         said = self.reads.popleft() if self.reads else self.available if self.shown is None else self.shown
         if isinstance(said, ApplicationError):
             raise said
-        return Sums(total=PAID, available=said)
+        return Sums(total=self.total, available=said)
 
     async def give_back(self, order: GiveBack) -> Returned:
         claimed = self.intend(order)

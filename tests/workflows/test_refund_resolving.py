@@ -10,7 +10,7 @@ from domain.errors import Code, TolemError
 from domain.refund import RefundAttention, RefundReason, RefundState, Sums
 from tests.workflows.refund_scene import AFTER, AMOUNT, DEAD, DONE, LOST, PAID, REFUSED, RETURN_ID, Line
 from tests.workflows.refund_stage import NewRefund, StagedRefund
-from tests.workflows.scene import final
+from tests.workflows.scene import away, final
 from workflows.refund_messages import RefundResolution
 
 PROCESSING = RefundState.PROCESSING
@@ -78,6 +78,52 @@ async def test_what_the_app_shows_as_not_done_is_declared_failed_and_frees_the_m
     change = refund.scene.changes[-1]
     assert (change.operator, change.note, change.refunded_outside) == ("aigul", "not in the app", 0)
     assert len(refund.scene.sent) == 2
+
+
+async def test_not_executed_is_refused_when_the_sums_show_the_refund(new_refund: NewRefund) -> None:
+    refund = await unsettled(new_refund())
+    refund.scene.available -= AMOUNT
+    error = await refused(refund, NOT_EXECUTED)
+    assert error.details == {"reason": "the_banks_sums_show_the_refund"}
+    assert await refund.result() is RefundState.COMPLETED
+
+
+async def test_a_bank_that_cannot_be_asked_before_anything_was_sent_is_a_case_that_can_be_given_up(
+    new_refund: NewRefund,
+) -> None:
+    refund = new_refund()
+    refund.scene.shown = away()
+    await refund.open()
+    await refund.scene.until_asked("sums")
+    await refund.skip(AFTER)
+    await refund.until_attention(RefundAttention.OUTCOME_UNKNOWN)
+    await refund.resolve(NOT_EXECUTED, by="aigul")
+    assert await refund.result() is RefundState.FAILED
+    assert refund.scene.sent == []
+
+
+async def test_a_bank_that_can_be_asked_again_gets_the_refund_it_was_never_sent(new_refund: NewRefund) -> None:
+    refund = new_refund()
+    refund.scene.shown = away()
+    await refund.open()
+    await refund.scene.until_asked("sums")
+    await refund.skip(AFTER)
+    await refund.until_attention(RefundAttention.OUTCOME_UNKNOWN)
+    refund.scene.shown = None
+    await refund.nudge()
+    assert await refund.result() is RefundState.COMPLETED
+    assert len(refund.scene.sent) == 1
+
+
+async def test_a_payment_of_another_amount_that_somebody_accepted_is_judged_by_what_was_paid(
+    new_refund: NewRefund,
+) -> None:
+    refund = new_refund()
+    refund.scene.total += 10_000
+    refund.scene.available += 10_000
+    await refund.open()
+    assert await refund.result() is RefundState.COMPLETED
+    assert [one.outside for one in refund.scene.sent] == [0]
 
 
 async def test_who_decides_in_the_temporal_ui_has_a_name_too(new_refund: NewRefund) -> None:
