@@ -292,7 +292,7 @@ async def test_whoever_stops_waits_for_the_banks_answer(town: Town, desk: Desk) 
 
 
 async def test_a_call_under_way_tells_that_it_lives(town: Town, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("activities.refunding.HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("activities.heartbeats.HEARTBEAT_SECONDS", 0.05)
     await town.admin.fault(RETURN, "delay", delay_ms=400)
     environment, beats = ActivityEnvironment(), []
     environment.on_heartbeat = lambda *details: beats.append(details)
