@@ -199,10 +199,10 @@ class RefundWorkflow:
         await self._settle_doubt(ask, sums)
 
     async def _settle_doubt(self, ask: ResolveRefund, sums: Sums) -> None:
-        await self._books.refresh()
+        await self._books.refresh()  # the bank's word may have come while its sums were read
         standing, doubted = self._books.standing, self._bank.doubted()
         if self._bank.done() is not None:
-            return  # the bank's word came meanwhile, and the story takes it
+            return  # the story takes it
         if ask.action is RefundResolution.NOT_EXECUTED:
             if doubted and not self._bank.over(doubted[-1]):
                 # The call may still run: money that was called free could go back twice.
@@ -216,7 +216,9 @@ class RefundWorkflow:
                 raise refuse(Code.ILLEGAL_TRANSITION, reason="the_banks_sums_show_the_refund")
             await self._declare(ask, outside=self._bank.outside(sums, executed=False))
         elif ask.action is RefundResolution.EXECUTED:
-            judged = (doubted or standing.attempts)[-1]
+            judged = next(reversed(doubted or standing.attempts), None)
+            if judged is None:
+                raise refuse(Code.ILLEGAL_TRANSITION, reason="nothing_was_sent")
             if judged.available_before - sums.available < standing.amount:
                 raise refuse(Code.ILLEGAL_TRANSITION, reason="the_banks_sums_show_no_such_refund")
             await self._declare(ask, outside=self._bank.outside(sums, executed=True))

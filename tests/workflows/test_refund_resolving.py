@@ -97,6 +97,9 @@ async def test_a_bank_that_cannot_be_asked_before_anything_was_sent_is_a_case_th
     await refund.scene.until_asked("sums")
     await refund.skip(AFTER)
     await refund.until_attention(RefundAttention.OUTCOME_UNKNOWN)
+    refund.scene.shown = PAID
+    assert (await refused(refund, EXECUTED)).details == {"reason": "nothing_was_sent"}
+    refund.scene.shown = away()
     await refund.resolve(NOT_EXECUTED, by="aigul")
     assert await refund.result() is RefundState.FAILED
     assert refund.scene.sent == []
