@@ -1,4 +1,4 @@
-"""The worker: gateways → activities → workers on four queues; drains on SIGTERM."""
+"""The worker: gateways → activities → workers on five queues; drains on SIGTERM."""
 
 import asyncio
 import signal
@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.adopting import Adopting
+from activities.attempting import Attempting, AttemptPolicy
 from activities.bank_calls import BankCalls
 from activities.booking import Booking
 from activities.delivering import Delivering
@@ -25,7 +26,7 @@ from activities.looking import Looking
 from activities.reconciling import AWAY_PAUSE_SECONDS, ReconcileLimits, Reconciling
 from activities.refunding import Refunding
 from activities.watching import PollLimits, Watching
-from contracts.v1 import V1
+from contracts.rendering import Contracts
 from db.deliveries import Deliveries
 from db.engine import create_engine
 from db.errors import DatabaseError
@@ -37,6 +38,7 @@ from db.reconciliations import Reconciliations
 from db.refunds import RefundLedger
 from db.registry import MerchantRecords, Registry
 from db.watches import Watches
+from domain.event import DueDelivery
 from domain.merchant import Connection, ConnectionSecrets
 from domain.policy import REFUND_CALL_OVERHEAD
 from kaspi.directory import BankDirectory, BankLimits
@@ -52,6 +54,7 @@ from runtime.temporal_names import TaskQueues
 from runtime.workflow_sandbox import workflow_runner
 from webhooks.attempt import Attempt
 from webhooks.guard import EgressRules
+from webhooks.lanes import Lanes
 from webhooks.sender import Sender
 from webhooks.signing import sign
 from workflows.client import Engine, EngineAway
@@ -73,15 +76,18 @@ WORKFLOWS = (
     ReconciliationWorkflow,
     RefundWorkflow,
     WatchdogWorkflow,
-    WebhookDeliveryWorkflow,
     WebhookTestWorkflow,
 )
+# What failed once has a queue of its own, so that months of dead receivers are in no invoice's way.
+DELIVERY_WORKFLOWS = (WebhookDeliveryWorkflow,)
 # A create holds a workflow task and a local activity as long as its bank takes: there must be room beside the ill
 # banks (TOLEM_CREATES_PER_CONNECTION each) for everybody's short steps.
 LOCAL_ACTIVITIES = 1000
 KASPI_ACTIVITIES = 200
-WEBHOOK_ACTIVITIES = 200
+# More than the places of the lanes: who stands in line there, or is turned away, holds a slot for a moment too.
+WEBHOOK_ACTIVITIES = 1000
 WORKFLOW_TASKS = 1000
+DELIVERY_WORKFLOW_TASKS = 100
 KEEP_GOING_PATIENCE = 60.0
 
 Activity = Callable[..., Coroutine[Any, Any, Any]]
@@ -94,6 +100,7 @@ class Wiring(msgspec.Struct, frozen=True):
     kaspi: list[Activity]
     watch: list[Activity]
     webhooks: list[Activity]
+    deliveries: list[Activity]
 
 
 async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -> Wiring:
@@ -101,7 +108,7 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
     database = settings[conf.Database]
     pool = create_engine(database.url.reveal(), pool_size=database.pool)
     stack.push_async_callback(pool.dispose)
-    renderer = V1(settings[conf.Api].public_url)
+    renderer = Contracts(settings[conf.Api].public_url)
     box = SealBox(settings[conf.Keys].seal)
     ledger, deliveries = Ledger(pool, renderer), Deliveries(pool, renderer)
     invoices = settings[conf.Invoices]
@@ -116,7 +123,9 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
     stack.push_async_callback(banks.aclose)
     hooks = settings[conf.Webhooks]
     rules = EgressRules(allowed_hosts=frozenset(hooks.allowed_hosts), allow_http=hooks.allow_http)
-    sender = await stack.enter_async_context(Sender(rules, attempt_seconds=hooks.timeout_seconds))
+    sender = await stack.enter_async_context(
+        Sender(rules, attempt_seconds=hooks.timeout_seconds, max_in_flight=hooks.places)
+    )
     watching = Watching(
         Watches(pool),
         banks,
@@ -144,7 +153,14 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
     refunding = Refunding(RefundLedger(pool, renderer), banks)
     stack.push_async_callback(refunding.drain)
     adopting = Adopting(banks, ledger, timedelta(seconds=invoices.phone_lifetime_seconds))
-    delivering = Delivering(deliveries, _poster(sender, box), hooks.schedule_seconds)
+    attempting = Attempting(
+        deliveries,
+        _poster(sender, box),
+        Lanes(per_endpoint=hooks.per_endpoint, places=hooks.places),
+        engine,
+        AttemptPolicy(schedule=hooks.schedule_seconds, disable_after=hooks.disable_after_hours * 3600.0),
+    )
+    delivering = Delivering(attempting, deliveries)
     booking, guarding = Booking(ledger), _guarding(settings, stack, engine)
     reconciling = _reconciling(settings, pool, stack, banks, ledger, engine)
     return Wiring(
@@ -175,6 +191,7 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
         ],
         watch=[watching.watch],
         webhooks=[delivering.attempt, delivering.test],
+        deliveries=[delivering.retry],
     )
 
 
@@ -233,9 +250,9 @@ def _connection_loader(
 
 
 def _poster(sender: Sender, box: SealBox) -> Callable[..., Coroutine[Any, Any, Attempt]]:
-    async def post(url: str, secret_sealed: bytes, endpoint_id: str, event_id: str, body: bytes) -> Attempt:
-        secret = box.open(secret_sealed, f"endpoint:{endpoint_id}").decode()
-        return await sender.send(url, sign([secret], event_id, datetime.now(UTC), body), body)
+    async def post(due: DueDelivery) -> Attempt:
+        secrets = [box.open(sealed, f"endpoint:{due.endpoint_id}").decode() for sealed in due.secrets_sealed]
+        return await sender.send(due.url, sign(secrets, due.event_id, datetime.now(UTC), due.body), due.body)
 
     return post
 
@@ -274,6 +291,17 @@ def build_workers(client: Client, wiring: Wiring, settings: conf.Worker) -> list
             client,
             task_queue=queues.webhooks,
             activities=wiring.webhooks,
+            max_concurrent_activities=WEBHOOK_ACTIVITIES,
+            graceful_shutdown_timeout=drain,
+        ),
+        Worker(
+            client,
+            task_queue=queues.deliveries,
+            workflows=DELIVERY_WORKFLOWS,
+            activities=wiring.deliveries,
+            workflow_runner=workflow_runner(sandboxed=settings.sandbox),
+            max_cached_workflows=settings.max_cached_workflows,
+            max_concurrent_workflow_tasks=DELIVERY_WORKFLOW_TASKS,
             max_concurrent_activities=WEBHOOK_ACTIVITIES,
             graceful_shutdown_timeout=drain,
         ),

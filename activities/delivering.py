@@ -1,61 +1,32 @@
-"""One attempt to deliver a webhook, and the last word on one that failed for good."""
+"""Delivering webhooks: the first attempt, and the long tail of what failed."""
 
-from random import Random
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from domain.event import Attempted, AttemptOutcome, DeliveryState
+from activities import failures
+from activities.heartbeats import beating
+from domain.event import Attempted, DeliveryState
 from domain.invoice import DeliveryRef
-from domain.policy import delivery_delay
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from activities.attempting import Attempting
     from db.deliveries import Deliveries
 
-
-class Answer(Protocol):
-    """What a receiver did, as the webhooks room reports it."""
-
-    @property
-    def delivered(self) -> bool:
-        """True for 2xx only."""
-
-    @property
-    def status(self) -> int | None:
-        """The HTTP status, if any."""
-
-    @property
-    def error(self) -> str | None:
-        """A stable word for the failure."""
-
-    @property
-    def latency_ms(self) -> int:
-        """From dialling to the end of the body."""
-
-    @property
-    def response_excerpt(self) -> str:
-        """The start of the answer's body."""
-
-    @property
-    def retry_after(self) -> int | None:
-        """Seconds the receiver asked for."""
+FALLBACK_WAIT = 30.0
 
 
-class Post(Protocol):
-    """Sends signed bytes to a merchant; never raises for what the receiver does."""
-
-    async def __call__(self, url: str, secret_sealed: bytes, endpoint_id: str, event_id: str, body: bytes) -> Answer:
-        """One attempt."""
-
-
-class DeliverWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    """Which delivery."""
+class DeliverWebhook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which delivery. Of `webhook.retry`: `wait` seconds before its first attempt, and a `replay` (`Attempting`)."""
 
     merchant_id: str
     delivery_id: str
+    wait: float = 0.0
+    replay: str | None = None
 
 
 class TestEndpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,45 +39,44 @@ class TestEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivering:
-    """Activities of the webhooks queue."""
+    """Activities of the queues of webhooks."""
 
-    def __init__(self, deliveries: "Deliveries", post: Post, schedule: "Sequence[float]") -> None:
+    def __init__(self, attempting: "Attempting", deliveries: "Deliveries") -> None:
+        self._attempting = attempting
         self._deliveries = deliveries
-        self._post = post
-        self._schedule = list(schedule)
-        self._chance = Random()  # noqa: S311 -- jitter
 
     @activity.defn(name="webhook.attempt")
     async def attempt(self, order: DeliverWebhook) -> Attempted:
-        """Posts once and books how it went. A crash in between means a second post: at least once, same id."""
-        due = await self._deliveries.due(order.merchant_id, order.delivery_id)
-        if due is None:
-            return Attempted(state=DeliveryState.DEAD, attempts=0)
-        if due.state is not DeliveryState.PENDING:
-            return Attempted(state=due.state, attempts=due.attempts)
-        answer = await self._post(due.url, due.secret_sealed, due.endpoint_id, due.event_id, due.body)
-        wait = None
-        if not answer.delivered:
-            wait = delivery_delay(self._schedule, due.attempts + 1, chance=self._chance)
-            if wait is not None and answer.retry_after is not None:
-                wait = max(wait, float(answer.retry_after))
-        return await self._deliveries.attempted(
-            order.merchant_id,
-            order.delivery_id,
-            self._outcome(answer, wait),
-        )
+        """Posts once and tells how it went."""
+        async with beating():
+            return await self._attempting.once(order.merchant_id, order.delivery_id)
 
-    @staticmethod
-    def _outcome(answer: Answer, wait: float | None) -> AttemptOutcome:
-        return AttemptOutcome(
-            delivered=answer.delivered,
-            status=answer.status,
-            error=answer.error,
-            latency_ms=answer.latency_ms,
-            excerpt=answer.response_excerpt,
-            dead=not answer.delivered and wait is None,
-            wait=wait,
+    @activity.defn(name="webhook.retry")
+    async def retry(self, order: DeliverWebhook) -> Attempted:
+        """The long tail: Temporal runs it again after each failure, at the moment that the failure names.
+
+        So a month of attempts costs a workflow no event, and the UI shows the attempt, the failure and the next try.
+        Returns when the delivery is delivered or dead.
+        """
+        if order.wait > 0 and activity.info().attempt == 1:
+            raise _not_yet("waiting for the next attempt", order.wait)
+        # A wish to try now cancels this activity; a request that is on its way is waited for all the same, because
+        # what it came to must be booked.
+        attempt = asyncio.ensure_future(
+            self._attempting.once(order.merchant_id, order.delivery_id, replay=order.replay)
         )
+        try:
+            async with beating():
+                tried = await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            if activity.is_worker_shutdown():  # it had its time to drain
+                attempt.cancel()
+                raise
+            tried = await attempt
+        if tried.state is DeliveryState.PENDING:
+            wait = FALLBACK_WAIT if tried.retry_after is None else tried.retry_after
+            raise _not_yet(f"attempt {tried.attempts} failed", wait)
+        return tried
 
     @activity.defn(name="webhook.test")
     async def test(self, order: TestEndpoint) -> list[DeliveryRef]:
@@ -114,3 +84,13 @@ class Delivering:
         return await self._deliveries.test(
             order.merchant_id, order.endpoint_id, is_sandbox=order.is_sandbox, cause=order.cause
         )
+
+
+def _not_yet(what: str, wait: float) -> ApplicationError:
+    return ApplicationError(
+        what,
+        type=failures.NOT_DELIVERED,
+        next_retry_delay=timedelta(seconds=wait),
+        # Not an error of ours: it is counted and logged as what it is.
+        category=ApplicationErrorCategory.BENIGN,
+    )

@@ -9,6 +9,7 @@ BANK_NOT_FOUND = "KaspiNotFound"
 BANK_MISCONFIGURED = "KaspiMisconfigured"
 BANK_UNAVAILABLE = "KaspiUnavailable"
 BANK_UNKNOWN = "KaspiOutcomeUnknown"
+NOT_DELIVERED = "NotDelivered"
 
 
 def failure(

@@ -81,5 +81,5 @@ class Starter(Protocol):
     async def watch_connection(self, merchant_id: str, connection_id: str) -> None:
         """Starts a connection's poller."""
 
-    async def continue_delivery(self, merchant_id: str, delivery_id: str) -> None:
-        """Starts a webhook's long tail with an attempt at once."""
+    async def continue_delivery(self, merchant_id: str, delivery_id: str, *, wait: float = 0.0) -> None:
+        """Starts a webhook's long tail; its first attempt comes after `wait` seconds."""

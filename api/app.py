@@ -28,6 +28,7 @@ from api.v1.sandbox import simulate
 from api.v1.webhooks import WebhookController
 from contracts.v1 import V1
 from db.audit_reads import AuditReads
+from db.endpoints import Endpoints
 from db.engine import create_engine
 from db.event_reads import EventReads
 from db.reads import Reads
@@ -132,6 +133,7 @@ def production_app(settings: conf.Settings) -> Litestar:
             refunds=RefundReads(pool),
             audit=AuditReads(pool),
             records=MerchantRecords(pool),
+            endpoints=Endpoints(pool),
             watches=Watches(pool),
             engine=Engine(client, TaskQueues(settings[conf.Worker].task_queue_prefix)),
             v1=V1(api.public_url),

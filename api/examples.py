@@ -14,7 +14,7 @@ from contracts.v1_audit import audit_log
 from domain.audit import ActorKind, AuditRow
 from domain.bank import Scheme
 from domain.errors import Code, FieldError, TolemError
-from domain.event import Endpoint, EventType
+from domain.event import Dialect, Endpoint, EventType
 from domain.invoice import Invoice, Kind, Reason, State
 from domain.merchant import Connection, Health, Merchant
 from domain.refund import Refund, RefundReason, RefundState
@@ -97,8 +97,17 @@ _ENDPOINT = Endpoint(
     merchant_id=_MERCHANT.id,
     url="https://example.kz/webhooks/kaspi",
     events=["invoice.status_changed", "invoice.refunded"],
+    dialect=Dialect.V1,
+    description="Orders of the web shop",
     is_sandbox=False,
     enabled=True,
+    disabled_at=None,
+    disabled_reason=None,
+    failing_since=None,
+    failing_percent=0,
+    last_success_at=_LATER,
+    last_failure_at=None,
+    public_key=None,
     created_at=_AT,
     updated_at=_AT,
 )

@@ -4,6 +4,7 @@ import msgspec
 
 from contracts.v1 import V1
 from db.audit_reads import AuditReads
+from db.endpoints import Endpoints
 from db.event_reads import EventReads
 from db.reads import Reads
 from db.reconciliation_reads import ReconciliationReads
@@ -25,6 +26,7 @@ class Services(msgspec.Struct, frozen=True):
     refunds: RefundReads
     audit: AuditReads
     records: MerchantRecords
+    endpoints: Endpoints
     watches: Watches
     engine: Engine
     v1: V1

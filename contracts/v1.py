@@ -3,12 +3,10 @@
 from datetime import datetime
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from contracts.qr_image import qr_png, qr_svg
 from contracts.times import show, show_optional
 from contracts.v1_json import (
-    EndpointJson,
     ErrorJson,
     EventData,
     EventJson,
@@ -19,6 +17,7 @@ from contracts.v1_json import (
     SessionJson,
     WebhookJson,
 )
+from contracts.v1_webhooks import EndpointJson, endpoint
 from domain.errors import MESSAGES, RETRYABLE, Code, TolemError
 from domain.event import API_VERSION, Endpoint
 from domain.invoice import Invoice, Kind, Reason, State, public_status
@@ -52,6 +51,8 @@ STATUS: dict[Code, int] = {
     Code.REFUND_CLOSED: 409,
     Code.NOT_SANDBOX: 409,
     Code.RECONCILIATION_RUNNING: 409,
+    Code.WEBHOOK_ENDPOINT_DISABLED: 409,
+    Code.REDELIVERY_RUNNING: 409,
     Code.ENGINE_UNAVAILABLE: 503,
     Code.ENGINE_SLOW: 503,
     Code.DATABASE_UNAVAILABLE: 503,
@@ -203,13 +204,15 @@ class V1:
             data=EventData(object=self._object(event), previous_state=event.previous_state),
         )
 
-    def _object(self, event: Event) -> InvoiceJson | RefundJson | SessionJson | dict[str, str]:
+    def _object(self, event: Event) -> InvoiceJson | RefundJson | SessionJson | EndpointJson | dict[str, str]:
         if isinstance(event.object, Invoice):
             return self.invoice(event.object)
         if isinstance(event.object, Refund):
             return self.refund(event.object)
         if isinstance(event.object, Connection):
             return session(event.object)
+        if isinstance(event.object, Endpoint):
+            return endpoint(event.object)
         return {"endpoint_id": event.object_id, "message": "This is a test event."}
 
 
@@ -247,18 +250,4 @@ def session(connection: Connection | None) -> SessionJson:
         trade_point=connection.trade_point_name,
         last_ok_at=show_optional(connection.last_ok_at),
         changed_at=show(connection.health_changed_at),
-    )
-
-
-def endpoint(endpoint_: Endpoint, secret: str | UnsetType = UNSET) -> EndpointJson:
-    """The JSON of an endpoint."""
-    return EndpointJson(
-        id=endpoint_.id,
-        url=endpoint_.url,
-        events=endpoint_.events,
-        is_sandbox=endpoint_.is_sandbox,
-        enabled=endpoint_.enabled,
-        created_at=show(endpoint_.created_at),
-        updated_at=show(endpoint_.updated_at),
-        secret=secret,
     )

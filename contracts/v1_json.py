@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from domain.errors import Code, FieldError
 from domain.event import EventType
@@ -126,19 +126,6 @@ class SessionJson(msgspec.Struct, frozen=True, kw_only=True):
     trade_point: str | None
     last_ok_at: Moment | None
     changed_at: Moment | None
-
-
-class EndpointJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A webhook endpoint; `secret` is shown once, in the answer that created it."""
-
-    id: str
-    url: str
-    events: list[str]
-    is_sandbox: bool
-    enabled: bool
-    created_at: Moment
-    updated_at: Moment
-    secret: str | UnsetType = UNSET
 
 
 class EventData(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,12 +1,13 @@
 """Events and the deliveries due for them, written in the caller's transaction."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.event import API_VERSION, DeliveryState, EventType, wanted
+from domain.event import API_VERSION, DeliveryState, Dialect, Endpoint, EventType, wanted
 from domain.ids import DELIVERY, EVENT, new_id
 from domain.invoice import DeliveryRef, Invoice
 from domain.merchant import Connection
@@ -14,8 +15,8 @@ from domain.refund import Refund
 from domain.rendering import Event, Renderer
 
 _ENDPOINTS = text(
-    "select id, events from webhook_endpoints"
-    " where merchant_id = :merchant and enabled and is_sandbox = :sandbox order by id"
+    "select id, events, dialect from webhook_endpoints where merchant_id = :merchant and enabled"
+    " and deleted_at is null and is_sandbox = :sandbox and id is distinct from :except order by id"
 )
 _EVENT = text(
     "insert into events"
@@ -26,6 +27,8 @@ _DELIVERY = text(
     "insert into deliveries (id, merchant_id, event_id, endpoint_id, body, next_attempt_at)"
     " values (:id, :merchant, :event, :endpoint, :body, :now)"
 )
+_DIALECT = text("select dialect from webhook_endpoints where id = :id")
+_SEQUENCE = text("update webhook_endpoints set sequence = sequence + 1 where id = :id returning sequence")
 _DUE_OF_CAUSE = text(
     "select d.id, d.endpoint_id from events e join deliveries d on d.event_id = e.id"
     " where e.object_id = :object_id and e.cause = :cause and e.merchant_id = :merchant and d.state = :pending"
@@ -39,10 +42,17 @@ _DUE_OF_OBJECT = text(
 )
 
 
+class Addressee(NamedTuple):
+    """An endpoint that gets an event, and in whose words."""
+
+    id: str
+    dialect: Dialect
+
+
 async def announce(
     connection: AsyncConnection,
     renderer: Renderer,
-    thing: Invoice | Refund | Connection,
+    thing: Invoice | Refund | Connection | Endpoint,
     *,
     type_: EventType,
     sequence: int,
@@ -50,8 +60,9 @@ async def announce(
     is_sandbox: bool,
     now: datetime,
     previous_state: str | None = None,
+    except_endpoint: str | None = None,
 ) -> list[DeliveryRef]:
-    """Writes the event and one delivery per endpoint that wants it; gives the deliveries."""
+    """Writes the event and one delivery per endpoint that wants it (`except_endpoint` never); gives the deliveries."""
     event = Event(
         id=new_id(EVENT),
         merchant_id=thing.merchant_id,
@@ -65,8 +76,9 @@ async def announce(
         previous_state=previous_state,
     )
     await _write_event(connection, event)
-    found = await connection.execute(_ENDPOINTS, {"merchant": thing.merchant_id, "sandbox": is_sandbox})
-    endpoints = [row.id for row in found if wanted(type_, row.events)]
+    values = {"merchant": thing.merchant_id, "sandbox": is_sandbox, "except": except_endpoint}
+    found = await connection.execute(_ENDPOINTS, values)
+    endpoints = [Addressee(row.id, Dialect(row.dialect)) for row in found if wanted(type_, row.events)]
     return await deliver_to(connection, renderer, event, endpoints)
 
 
@@ -105,21 +117,28 @@ async def announce_test(
         merchant_id=merchant_id,
         type=EventType.WEBHOOK_TEST,
         object_id=endpoint_id,
-        sequence=int(now.timestamp() * 1000) % 2_000_000_000,
+        sequence=await next_sequence(connection, endpoint_id),
         cause=cause,
         is_sandbox=is_sandbox,
         created_at=now,
         object=None,
     )
     await _write_event(connection, event)
-    return await deliver_to(connection, renderer, event, [endpoint_id])
+    dialect = (await connection.execute(_DIALECT, {"id": endpoint_id})).scalar_one()
+    return await deliver_to(connection, renderer, event, [Addressee(endpoint_id, Dialect(dialect))])
+
+
+async def next_sequence(connection: AsyncConnection, endpoint_id: str) -> int:
+    """The number of an endpoint's next own event; holds the endpoint's row until the transaction ends."""
+    number: int = (await connection.execute(_SEQUENCE, {"id": endpoint_id})).scalar_one()
+    return number
 
 
 async def deliver_to(
-    connection: AsyncConnection, renderer: Renderer, event: Event, endpoint_ids: list[str]
+    connection: AsyncConnection, renderer: Renderer, event: Event, endpoints: list[Addressee]
 ) -> list[DeliveryRef]:
     """One delivery row for each endpoint, its body serialised here and never again."""
-    refs = [DeliveryRef(id=new_id(DELIVERY), endpoint_id=endpoint) for endpoint in endpoint_ids]
+    refs = [DeliveryRef(id=new_id(DELIVERY), endpoint_id=one.id) for one in endpoints]
     if refs:
         await connection.execute(
             _DELIVERY,
@@ -129,10 +148,10 @@ async def deliver_to(
                     "merchant": event.merchant_id,
                     "event": event.id,
                     "endpoint": ref.endpoint_id,
-                    "body": renderer.webhook(event, ref.endpoint_id),
+                    "body": renderer.webhook(event, one.id, one.dialect),
                     "now": event.created_at,
                 }
-                for ref in refs
+                for ref, one in zip(refs, endpoints, strict=True)
             ],
         )
     return refs

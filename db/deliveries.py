@@ -5,34 +5,44 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db import announcing, audit, registry_audit
+from db.endpoint_health import EndpointHealth
 from db.engine import as_merchant
 from db.rows import CONNECTION_COLUMNS, to_connection
-from domain.event import Attempted, AttemptOutcome, DeliveryState, DueDelivery, EventType
+from domain.event import Attempted, AttemptOutcome, DeliveryState, DueDelivery, EventType, NotSent
 from domain.invoice import DeliveryRef
 from domain.merchant import Health
 from domain.rendering import Renderer
 
 _DUE = text(
-    "select d.id, d.event_id, d.endpoint_id, w.url, w.secret_sealed, d.body, d.state, d.attempts"
+    "select d.id, d.event_id, e.type as event_type, d.endpoint_id, w.url, w.is_sandbox, w.signing_key_sealed, d.body,"
+    " d.state, d.attempts, d.failures, w.enabled as endpoint_enabled, w.deleted_at is not null as endpoint_deleted,"
+    " array(select s.sealed from webhook_secrets s where s.endpoint_id = w.id"
+    "   and (s.expires_at is null or s.expires_at > now()) order by s.created_at desc, s.id) as secrets_sealed"
     " from deliveries d join webhook_endpoints w on w.id = d.endpoint_id and w.merchant_id = d.merchant_id"
-    " where d.merchant_id = :merchant and d.id = :id"
+    " join events e on e.id = d.event_id where d.merchant_id = :merchant and d.id = :id"
 )
 _ATTEMPT = text(
-    "insert into delivery_attempts (delivery_id, number, merchant_id, status, error, latency_ms, response_excerpt)"
-    " values (:id, :number, :merchant, :status, :error, :latency_ms, :excerpt)"
-    " on conflict (delivery_id, number) do nothing"
+    "insert into delivery_attempts (delivery_id, number, merchant_id, status, error, latency_ms, response_excerpt, url,"
+    " request_headers) values (:id, :number, :merchant, :status, :error, :latency_ms, :excerpt, :url,"
+    " cast(:headers as jsonb)) on conflict (delivery_id, number) do nothing"
 )
 _OUTCOME = text(
     "update deliveries set attempts = attempts + 1, last_status = :status, last_error = :error,"
+    " failures = case when :delivered then failures else failures + 1 end,"
     " state = case when :delivered then 'delivered' when :dead then 'dead' else state end,"
-    " delivered_at = case when :delivered then now() end,"
+    " delivered_at = case when :delivered then coalesce(delivered_at, now()) else delivered_at end,"
     " next_attempt_at = case when :delivered or :dead then null"
     "   else now() + make_interval(secs => cast(:wait as double precision)) end"
-    " where merchant_id = :merchant and id = :id and state = 'pending' returning state, attempts"
+    " where merchant_id = :merchant and id = :id and state = 'pending'"
+    " returning state, attempts, endpoint_id"
 )
 _DEAD = text(
-    "update deliveries set state = 'dead', next_attempt_at = null, last_error = coalesce(last_error, 'never_attempted')"
-    " where merchant_id = :merchant and id = :id and state = 'pending' returning id"
+    "update deliveries set state = 'dead', next_attempt_at = null, last_error = :why, last_status = null"
+    " where merchant_id = :merchant and id = :id and state = 'pending'"
+)
+_REPLAY = text(
+    "update deliveries set state = 'pending', failures = 0, next_attempt_at = now(), replay = :cause,"
+    " replayed_at = now() where merchant_id = :merchant and id = :id and replay is distinct from :cause"
 )
 _CLOCK = text("select clock_timestamp()")
 # Announced, but nobody tried to deliver: the poller died between its commit and its report.
@@ -65,8 +75,13 @@ class Deliveries:
             row = found.mappings().one_or_none()
         return None if row is None else msgspec.convert(row, DueDelivery)
 
-    async def attempted(self, merchant_id: str, delivery_id: str, outcome: AttemptOutcome) -> Attempted:
-        """Books one attempt; an attempt on a delivery that is already settled leaves it as it is."""
+    async def attempted(
+        self, merchant_id: str, delivery_id: str, outcome: AttemptOutcome, *, disable_after: float
+    ) -> Attempted:
+        """Books one attempt and what it says of the endpoint; on a settled delivery it changes nothing.
+
+        `disable_after` is the seconds of nothing but failures that disable an endpoint (`domain.endpoint_health`).
+        """
         values = {
             "merchant": merchant_id,
             "id": delivery_id,
@@ -81,14 +96,30 @@ class Deliveries:
             if row is None:
                 settled = (await connection.execute(_DUE, {"merchant": merchant_id, "id": delivery_id})).one()
                 return Attempted(state=DeliveryState(settled.state), attempts=settled.attempts)
-            values |= {"number": row.attempts, "latency_ms": outcome.latency_ms, "excerpt": outcome.excerpt}
+            values |= {
+                "number": row.attempts,
+                "latency_ms": outcome.latency_ms,
+                "excerpt": outcome.excerpt,
+                "url": outcome.url,
+                "headers": msgspec.json.encode(outcome.request_headers).decode(),
+            }
             await connection.execute(_ATTEMPT, values)
-        return Attempted(state=DeliveryState(row.state), attempts=row.attempts, retry_after=outcome.wait)
+            health = EndpointHealth(connection, self._renderer, merchant_id, row.endpoint_id)
+            if outcome.delivered:
+                news = await health.succeeded()
+            else:
+                news = await health.failed(gone=outcome.gone, limit=disable_after, delivery_id=delivery_id)
+        return Attempted(state=DeliveryState(row.state), attempts=row.attempts, retry_after=outcome.wait, news=news)
 
-    async def give_up(self, merchant_id: str, delivery_id: str) -> None:
-        """Marks a pending delivery dead."""
+    async def give_up(self, merchant_id: str, delivery_id: str, why: NotSent) -> None:
+        """Marks a pending delivery dead without an attempt."""
         async with as_merchant(self._engine, merchant_id) as connection:
-            await connection.execute(_DEAD, {"merchant": merchant_id, "id": delivery_id})
+            await connection.execute(_DEAD, {"merchant": merchant_id, "id": delivery_id, "why": why})
+
+    async def replay(self, merchant_id: str, delivery_id: str, cause: str) -> None:
+        """Makes a delivery pending again, with the whole schedule before it; once for each `cause`."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            await connection.execute(_REPLAY, {"merchant": merchant_id, "id": delivery_id, "cause": cause})
 
     async def test(self, merchant_id: str, endpoint_id: str, *, is_sandbox: bool, cause: str) -> list[DeliveryRef]:
         """Writes a `webhook.test` event for one endpoint; the same cause gives the same delivery."""

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import as_merchant
-from domain.event import EventType
+from domain.event import Endpoint, EventType
 from domain.ids import CONNECTION, ENDPOINT, INVOICE, REFUND
 from domain.invoice import Invoice
 from domain.merchant import Connection
@@ -16,7 +16,7 @@ from domain.refund import Refund
 from domain.rendering import Event
 
 # What stands in `events.object`, by the prefix of `object_id`; a test event has no object.
-_SHAPES: dict[str, Any] = {INVOICE: Invoice, REFUND: Refund, CONNECTION: Connection, ENDPOINT: None}
+_SHAPES: dict[str, Any] = {INVOICE: Invoice, REFUND: Refund, CONNECTION: Connection, ENDPOINT: Endpoint | None}
 _COLUMNS = (
     "id, merchant_id, type, object_id, sequence, cause, is_sandbox, created_at, object as object_json, previous_state"
 )

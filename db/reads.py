@@ -35,9 +35,12 @@ _CREATED = text(
 )
 _ENDPOINTS = text(
     f"select {ENDPOINT_COLUMNS} from webhook_endpoints where merchant_id = :merchant"
-    " and (not :sandbox_only or is_sandbox) order by created_at, id"
+    " and deleted_at is null and (not :sandbox_only or is_sandbox) order by created_at, id"
 )
-_ENDPOINT = text(f"select {ENDPOINT_COLUMNS} from webhook_endpoints where merchant_id = :merchant and id = :id")
+_ENDPOINT = text(
+    f"select {ENDPOINT_COLUMNS} from webhook_endpoints"
+    " where merchant_id = :merchant and id = :id and deleted_at is null"
+)
 _CONNECTION = text(f"select {CONNECTION_COLUMNS} from connections where merchant_id = :merchant and active = 1")
 
 

@@ -1,4 +1,4 @@
-"""Plain records that are not money: merchants, keys, connections, webhook endpoints; each write with its audit row."""
+"""Plain records that are not money: merchants, keys, connections; each write with its audit row."""
 
 import secrets
 from datetime import datetime
@@ -9,10 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db import audit, registry_audit
 from db.engine import as_merchant, transaction
-from db.rows import CONNECTION_COLUMNS, ENDPOINT_COLUMNS, to_connection, to_endpoint
+from db.rows import CONNECTION_COLUMNS, to_connection
 from domain.bank import Scheme
-from domain.event import Endpoint
-from domain.ids import API_KEY, CONNECTION, ENDPOINT, MERCHANT, new_id
+from domain.ids import API_KEY, CONNECTION, MERCHANT, new_id
 from domain.merchant import Connection, Merchant, Mode
 
 _MERCHANTS = text("select id, name, bin, created_at from merchants order by created_at, id")
@@ -50,12 +49,6 @@ _WATCHED = text(
 _SEALED = text(
     f"select {CONNECTION_COLUMNS}, secrets_sealed from connections where merchant_id = :merchant and id = :id"
 )
-_NEW_ENDPOINT = text(
-    "insert into webhook_endpoints (id, merchant_id, url, events, is_sandbox, secret_sealed, updated_at)"
-    f" values (:id, :merchant, :url, :events, :sandbox, :sealed, now()) returning {ENDPOINT_COLUMNS}"
-)
-
-
 _SEALED_IN_USE = text(
     f"select {CONNECTION_COLUMNS}, secrets_sealed from connections where merchant_id = :merchant and active = 1"
 )
@@ -94,11 +87,6 @@ class NewConnection(msgspec.Struct, frozen=True, kw_only=True):
 def new_connection_id() -> str:
     """Made before the row, because the sealed secrets are bound to it."""
     return new_id(CONNECTION)
-
-
-def new_endpoint_id() -> str:
-    """Made before the row, because the sealed secret is bound to it."""
-    return new_id(ENDPOINT)
 
 
 class Registry:
@@ -201,32 +189,3 @@ class MerchantRecords:
             found = await connection.execute(_SEALED, {"merchant": merchant_id, "id": connection_id})
             row = found.mappings().one_or_none()
         return None if row is None else _with_secrets(row)
-
-    async def add_endpoint(
-        self,
-        merchant_id: str,
-        endpoint_id: str,
-        *,
-        url: str,
-        events: list[str],
-        is_sandbox: bool,
-        sealed: bytes,
-        asked_by: str,
-        request_id: str | None = None,
-    ) -> Endpoint:
-        """A new webhook receiver; `asked_by` is the API key's id."""
-        values = {
-            "id": endpoint_id,
-            "merchant": merchant_id,
-            "url": url,
-            "events": events,
-            "sandbox": is_sandbox,
-            "sealed": sealed,
-        }
-        async with as_merchant(self._engine, merchant_id) as connection:
-            made = to_endpoint((await connection.execute(_NEW_ENDPOINT, values)).mappings().one())
-            told = registry_audit.endpoint_created(
-                merchant_id, made.id, is_sandbox=is_sandbox, key=asked_by, request_id=request_id
-            )
-            await audit.append(connection, told)
-        return made

@@ -1,12 +1,14 @@
 """What the audit log says of merchants, keys, links to the bank, and webhook endpoints."""
 
 from domain.audit import Actor, ActorKind, AuditEntry, standing
+from domain.event import DisabledReason, Endpoint
 from domain.merchant import Health, Mode
 
 VALID = "valid"
 REVOKED = "revoked"
 RETIRED = "retired"
 ENABLED = "enabled"
+DISABLED = "disabled"
 
 
 def merchant_created(merchant_id: str, operator: str) -> AuditEntry:
@@ -104,6 +106,20 @@ def endpoint_created(
         is_sandbox=is_sandbox,
         after=ENABLED,
         request_id=request_id,
+    )
+
+
+def endpoint_disabled_by_us(endpoint: Endpoint, reason: DisabledReason, delivery_id: str) -> AuditEntry:
+    """By the delivery whose failure was the last one."""
+    return AuditEntry(
+        merchant_id=endpoint.merchant_id,
+        actor=Actor(kind=ActorKind.WORKFLOW, id=f"delivery-{delivery_id}"),
+        action="webhook_endpoint.disabled",
+        object_type="webhook_endpoint",
+        object_id=endpoint.id,
+        is_sandbox=endpoint.is_sandbox,
+        before=ENABLED,
+        after=standing(DISABLED, reason),
     )
 
 

@@ -31,6 +31,8 @@ class Code(StrEnum):
     REFUND_CLOSED = "refund_closed"
     NOT_SANDBOX = "not_a_sandbox_invoice"
     RECONCILIATION_RUNNING = "reconciliation_running"
+    WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint_disabled"
+    REDELIVERY_RUNNING = "redelivery_running"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     ENGINE_SLOW = "engine_slow"
     DATABASE_UNAVAILABLE = "database_unavailable"
@@ -66,6 +68,8 @@ MESSAGES: dict[Code, str] = {
     Code.NOT_SANDBOX: "Only sandbox objects can be simulated.",
     Code.RECONCILIATION_RUNNING: "A reconciliation of this Kaspi connection is not over yet; see"
     " details.reconciliation_id.",
+    Code.WEBHOOK_ENDPOINT_DISABLED: "The webhook endpoint is disabled or deleted; nothing is sent to it.",
+    Code.REDELIVERY_RUNNING: "A redelivery to this endpoint is not over yet; see details.redelivery_id.",
     Code.ENGINE_UNAVAILABLE: "The engine or its worker is unavailable; nothing was issued."
     " Repeat with the same Idempotency-Key.",
     Code.ENGINE_SLOW: "The engine or its worker did not answer in time; nothing was lost, read the object later.",

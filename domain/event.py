@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
+from domain.invoice import DeliveryRef
+
 API_VERSION = "v1"
 
 
@@ -18,20 +20,30 @@ class EventType(StrEnum):
     REFUND_FAILED = "refund.failed"
     REFUND_ATTENTION_REQUIRED = "refund.attention_required"
     KASPI_SESSION_CHANGED = "kaspi.session_changed"
+    WEBHOOK_ENDPOINT_FAILING = "webhook.endpoint_failing"
+    WEBHOOK_ENDPOINT_DISABLED = "webhook.endpoint_disabled"
     WEBHOOK_TEST = "webhook.test"
 
 
 EVERY_EVENT = "*"
 
 
-def known_event(name: str) -> bool:
+def _wildcard(event: str) -> str:
+    return f"{event.partition('.')[0]}.*"
+
+
+# What an endpoint may subscribe to: everything, a group (`invoice.*`), or one event.
+PATTERNS: frozenset[str] = frozenset({EVERY_EVENT, *EventType, *(_wildcard(event) for event in EventType)})
+
+
+def known_pattern(name: str) -> bool:
     """True for what an endpoint may subscribe to."""
-    return name == EVERY_EVENT or name in set(EventType)
+    return name in PATTERNS
 
 
 def wanted(event: str, patterns: list[str]) -> bool:
     """Does an endpoint with these patterns want the event? A test is always wanted."""
-    return event == EventType.WEBHOOK_TEST or EVERY_EVENT in patterns or event in patterns
+    return event == EventType.WEBHOOK_TEST or not {EVERY_EVENT, _wildcard(event), event}.isdisjoint(patterns)
 
 
 class DeliveryState(StrEnum):
@@ -42,42 +54,103 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
 
 
+class NotSent(StrEnum):
+    """Why a delivery is dead though its last attempt did not say so; stands in `last_error` beside the failures."""
+
+    ENDPOINT_DISABLED = "endpoint_disabled"
+    ENDPOINT_DELETED = "endpoint_deleted"
+
+
+class Dialect(StrEnum):
+    """Whose words an endpoint is told in: our own contract's, or those of ApiPay v1.0."""
+
+    V1 = "v1"
+    APIPAY = "apipay"
+
+
+class DisabledReason(StrEnum):
+    """Why an endpoint gets nothing."""
+
+    MERCHANT = "merchant"  # asked for through the API
+    GONE = "gone"  # it answered 410
+    FAILING = "failing"  # nothing but failures for days (domain.endpoint_health)
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A merchant's webhook receiver."""
+    """A merchant's webhook receiver.
+
+    `failing_since` is the first failure after the last success; `failing_percent` how far it is on its way to being
+    disabled. `public_key` (`whpk_…`) is set where it also gets ed25519 signatures.
+    """
 
     id: str
     merchant_id: str
     url: str
     events: list[str]
+    dialect: Dialect
+    description: str | None
     is_sandbox: bool
     enabled: bool
+    disabled_at: datetime | None
+    disabled_reason: DisabledReason | None
+    failing_since: datetime | None
+    failing_percent: int
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    public_key: str | None
     created_at: datetime
     updated_at: datetime
 
 
+class EndpointSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """One signing secret of an endpoint, without the secret; None in `expires_at` is the present one."""
+
+    id: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
 class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one attempt needs; `secret_sealed` is opened at the last moment."""
+    """All that one attempt needs; what is sealed is opened at the last moment.
+
+    `failures` are those of this round: a replay begins the schedule anew, `attempts` goes on counting.
+    `secrets_sealed` are the secrets in force, the newest first.
+    """
 
     id: str
     event_id: str
+    event_type: EventType
     endpoint_id: str
     url: str
-    secret_sealed: bytes
+    is_sandbox: bool
+    secrets_sealed: list[bytes]
+    signing_key_sealed: bytes | None
     body: bytes
     state: DeliveryState
     attempts: int
+    failures: int
+    endpoint_enabled: bool
+    endpoint_deleted: bool
 
 
-class Attempted(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of one attempt, small enough for a history."""
+class Attempted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The outcome of one attempt, small enough for a history.
+
+    `news` are deliveries of what the attempt itself made known (an endpoint fails, or is disabled): the activity hands
+    them on, so they stand in no history.
+    """
 
     state: DeliveryState
     attempts: int
     retry_after: float | None = None
+    news: list[DeliveryRef] = []
 
 
 class AttemptOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How one attempt went; `wait` is the seconds to the next one, None with `dead`."""
+    """How one attempt went; `wait` is the seconds to the next one, None with `dead`.
+
+    `gone`: the receiver answered 410, which disables its endpoint. `request_headers` are those that were sent.
+    """
 
     delivered: bool
     status: int | None
@@ -86,3 +159,42 @@ class AttemptOutcome(msgspec.Struct, frozen=True, kw_only=True):
     excerpt: str
     dead: bool
     wait: float | None
+    gone: bool = False
+    url: str | None = None
+    request_headers: dict[str, str] = {}
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """An event on its way to one endpoint, as the delivery log shows it.
+
+    `delivered_at` is the first success, and stays when a replay fails.
+    """
+
+    id: str
+    merchant_id: str
+    event_id: str
+    event_type: EventType
+    object_id: str
+    endpoint_id: str
+    is_sandbox: bool
+    state: DeliveryState
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
+    replayed_at: datetime | None
+    created_at: datetime
+
+
+class DeliveryAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a receiver and its answer; `response_excerpt` is the start of the answer's body."""
+
+    number: int
+    url: str | None
+    request_headers: dict[str, str] | None
+    status: int | None
+    error: str | None
+    latency_ms: int
+    response_excerpt: str
+    created_at: datetime

@@ -15,6 +15,8 @@ CONNECTION = "con"
 REFUND = "ref"
 AUDIT = "aud"
 RECONCILIATION = "rec"
+SECRET_OF_ENDPOINT = "whs"  # noqa: S105 -- the prefix of an id
+REDELIVERY = "rdl"
 
 
 def _text(prefix: str, raw: bytes) -> str:

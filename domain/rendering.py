@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from domain.event import EventType
+from domain.event import Dialect, Endpoint, EventType
 from domain.invoice import Invoice
 from domain.merchant import Connection
 from domain.refund import Refund
@@ -22,7 +22,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     is_sandbox: bool
     created_at: datetime
-    object: Invoice | Refund | Connection | None
+    object: Invoice | Refund | Connection | Endpoint | None
     previous_state: str | None = None
 
 
@@ -35,5 +35,5 @@ class Renderer(Protocol):
     def refund_answer(self, refund: Refund, request_id: str) -> tuple[int, bytes]:
         """HTTP status and body that tell that this refund is recorded."""
 
-    def webhook(self, event: Event, endpoint_id: str) -> bytes:
-        """The body of a webhook."""
+    def webhook(self, event: Event, endpoint_id: str, dialect: Dialect) -> bytes:
+        """The body of a webhook, in the endpoint's own words."""

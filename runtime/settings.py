@@ -255,7 +255,51 @@ class Webhooks(Section, frozen=True, kw_only=True):
             "",
         ),
     ]
-    allow_http: Annotated[bool, Env("TOLEM_WEBHOOK_ALLOW_HTTP", "allow receivers without TLS", parsers.flag, "false")]
+    allow_http: Annotated[
+        bool,
+        Env(
+            "TOLEM_WEBHOOK_ALLOW_HTTP",
+            "allow receivers without TLS for live events too (sandbox endpoints may always use http)",
+            parsers.flag,
+            "false",
+        ),
+    ]
+    per_endpoint: Annotated[
+        int,
+        Env(
+            "TOLEM_WEBHOOK_PER_ENDPOINT",
+            "attempts to one endpoint at the same time, per worker; an endpoint that is slow gets fewer",
+            parsers.whole(1, 1_000),
+            "10",
+        ),
+    ]
+    places: Annotated[
+        int,
+        Env(
+            "TOLEM_WEBHOOK_PLACES",
+            "attempts at the same time, per worker; slow endpoints together take at most half of them",
+            parsers.whole(2, 10_000),
+            "500",
+        ),
+    ]
+    disable_after_hours: Annotated[
+        int,
+        Env(
+            "TOLEM_WEBHOOK_DISABLE_AFTER_HOURS",
+            "hours of nothing but failures after which an endpoint is disabled, at least 12",
+            parsers.whole(12, 8_760),
+            "120",
+        ),
+    ]
+    secret_overlap_hours: Annotated[
+        int,
+        Env(
+            "TOLEM_WEBHOOK_SECRET_OVERLAP_HOURS",
+            "how long the secret before a rotation still signs, where the rotation does not say",
+            parsers.whole(0, 720),
+            "24",
+        ),
+    ]
     timeout_seconds: Annotated[
         float,
         Env(

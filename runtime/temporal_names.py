@@ -31,7 +31,13 @@ class TaskQueues(msgspec.Struct, frozen=True):
 
     @property
     def webhooks(self) -> str:
+        """First attempts, made by the story of the event."""
         return f"{self.prefix}-webhooks"
+
+    @property
+    def deliveries(self) -> str:
+        """What failed once: the workflows `delivery-…` and `redelivery-…` with their activities."""
+        return f"{self.prefix}-deliveries"
 
 
 QUEUES: Final = TaskQueues()

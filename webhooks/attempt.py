@@ -22,6 +22,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: int
     response_excerpt: str
     retry_after: int | None
+    request_headers: dict[str, str] = {}
 
     def __repr__(self) -> str:
         """Without the excerpt: a merchant's answer may hold personal data and reprs end up in logs."""

@@ -26,3 +26,11 @@ class UrlRefused(Exception):
 
 class SignatureMismatch(Exception):
     """A webhook request that is not proven to be ours, unchanged and recent. The text holds no header or body."""
+
+
+class LaneBusy(Exception):
+    """No place for an attempt to this endpoint now; `wait` is the seconds after which one is likely to be free."""
+
+    def __init__(self, wait: float) -> None:
+        self.wait = wait
+        super().__init__(f"busy for {wait:.1f} s")

@@ -35,7 +35,7 @@ from domain.invoice import OpenInvoice, State
 from domain.money import format_amount
 from domain.refund import OpenRefund, RefundState, SimulatedRefund
 from runtime.temporal_names import MERCHANT, MODE, TaskQueues
-from workflows.delivering import ContinueDelivery
+from workflows.delivering import ContinueDelivery, fair
 from workflows.invoice_messages import AwaitIssued, Cancel, Resolve, Simulate
 from workflows.refund_messages import AwaitOpened, RefundLook, ResolveRefund, SimulateRefund
 
@@ -255,17 +255,34 @@ class Engine:
                 static_summary=f"reconciliation {order.reconciliation_id}",
             )
 
-    async def continue_delivery(self, merchant_id: str, delivery_id: str) -> None:
-        """Starts a webhook's long tail where none runs; its first attempt is made at once."""
-        with _engine_errors(), suppress(WorkflowAlreadyStartedError):
-            await self._client.start_workflow(
-                "webhook_delivery",
-                ContinueDelivery(merchant_id=merchant_id, delivery_id=delivery_id, wait=0.0),
-                id=f"delivery-{delivery_id}",
-                task_queue=self._queues.workflows,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                static_summary=f"resumed webhook {delivery_id}",
-            )
+    async def continue_delivery(self, merchant_id: str, delivery_id: str, *, wait: float = 0.0) -> None:
+        """Starts a webhook's long tail where none runs; its first attempt comes after `wait` seconds."""
+        with _engine_errors():
+            await self._start_delivery(ContinueDelivery(merchant_id=merchant_id, delivery_id=delivery_id, wait=wait))
+
+    async def retry_delivery(self, merchant_id: str, delivery_id: str, *, cause: str, wait: float) -> None:
+        """Sends a webhook now: one that is delivered or dead once for each `cause`, one that waits at once.
+
+        Returns when Temporal has the wish. `EngineAway`: no answer within `wait` seconds.
+        """
+        order = ContinueDelivery(merchant_id=merchant_id, delivery_id=delivery_id, replay=cause)
+        with _engine_errors():
+            async with asyncio.timeout(wait):
+                await self._start_delivery(order, nudge=True)
+
+    async def _start_delivery(self, order: ContinueDelivery, *, nudge: bool = False) -> None:
+        await self._client.start_workflow(
+            "webhook_delivery",
+            order,
+            id=f"delivery-{order.delivery_id}",
+            task_queue=self._queues.deliveries,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            start_signal="try_now" if nudge else None,
+            priority=fair(order.merchant_id),
+            search_attributes=TypedSearchAttributes([SearchAttributePair(MERCHANT, order.merchant_id)]),
+            static_summary=f"webhook {order.delivery_id}",
+        )
 
     async def running(self, kind: str) -> set[str]:
         """Ids of the running workflows of a type, by visibility: it lags behind by a moment."""

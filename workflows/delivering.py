@@ -3,47 +3,37 @@
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.common import Priority, SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     import msgspec
 
-    from activities.delivering import Delivering, DeliverWebhook
+    from activities.delivering import FALLBACK_WAIT, Delivering, DeliverWebhook
     from domain.event import Attempted, DeliveryState
     from domain.invoice import DeliveryRef
-    from runtime.temporal_names import TaskQueues
+    from runtime.temporal_names import MERCHANT, TaskQueues
     from workflows.options import WEBHOOK_POST
 
-FALLBACK_WAIT = 30.0
 
-
-class ContinueDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery whose first attempt failed; `wait` is the seconds to the next one."""
+class ContinueDelivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A delivery that is not at its end; `wait` is the seconds to the next attempt, `replay` a wish to send again."""
 
     merchant_id: str
     delivery_id: str
-    wait: float
+    wait: float = 0.0
+    replay: str | None = None
 
 
-async def attempt(merchant_id: str, delivery_id: str, *, summary: str) -> Attempted:
-    """One attempt on the webhooks queue. Where our own processes failed, the delivery is simply still pending."""
-    try:
-        return await workflow.execute_activity_method(
-            Delivering.attempt,
-            DeliverWebhook(merchant_id=merchant_id, delivery_id=delivery_id),
-            task_queue=TaskQueues(workflow.info().task_queue).webhooks,
-            summary=summary,
-            **WEBHOOK_POST,
-        )
-    except ActivityError:
-        workflow.logger.warning("webhook attempt did not come to an end")
-        return Attempted(state=DeliveryState.PENDING, attempts=0, retry_after=FALLBACK_WAIT)
+def fair(merchant_id: str) -> Priority:
+    """Where tasks of webhooks queue up, merchants take turns, however many one of them has."""
+    return Priority(fairness_key=merchant_id)
 
 
 async def deliver(merchant_id: str, ref: DeliveryRef) -> None:
     """The first attempt; what failed lives on in `delivery-<id>`, which outlives this story."""
-    attempted = await attempt(merchant_id, ref.id, summary=f"webhook {ref.id} to {ref.endpoint_id}")
+    attempted = await _attempt(merchant_id, ref)
     if attempted.state is not DeliveryState.PENDING:
         return
     wait = attempted.retry_after if attempted.retry_after is not None else FALLBACK_WAIT
@@ -52,8 +42,27 @@ async def deliver(merchant_id: str, ref: DeliveryRef) -> None:
             "webhook_delivery",
             ContinueDelivery(merchant_id=merchant_id, delivery_id=ref.id, wait=wait),
             id=f"delivery-{ref.id}",
+            task_queue=TaskQueues(workflow.info().task_queue).deliveries,
             parent_close_policy=ParentClosePolicy.ABANDON,
+            priority=fair(merchant_id),
+            search_attributes=TypedSearchAttributes([SearchAttributePair(MERCHANT, merchant_id)]),
             static_summary=f"webhook {ref.id}, next attempt in {timedelta(seconds=int(wait))}",
         )
     except WorkflowAlreadyStartedError:
         workflow.logger.info("delivery already has its own workflow")
+
+
+async def _attempt(merchant_id: str, ref: DeliveryRef) -> Attempted:
+    """Where our own processes failed, the delivery is simply still pending."""
+    try:
+        return await workflow.execute_activity_method(
+            Delivering.attempt,
+            DeliverWebhook(merchant_id=merchant_id, delivery_id=ref.id),
+            task_queue=TaskQueues(workflow.info().task_queue).webhooks,
+            summary=f"webhook {ref.id} to {ref.endpoint_id}",
+            priority=fair(merchant_id),
+            **WEBHOOK_POST,
+        )
+    except ActivityError:
+        workflow.logger.warning("webhook attempt did not come to an end")
+        return Attempted(state=DeliveryState.PENDING, attempts=0, retry_after=FALLBACK_WAIT)

@@ -130,12 +130,23 @@ KASPI_POLL = CallOptions(
     retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=15)),
 )
 
-# One post to a merchant. The activity reports failures as results; a retry here means that our process died.
+# One post to a merchant. The activity reports failures as results; a retry here means that our process died, which
+# the heartbeat tells soon.
 WEBHOOK_POST = CallOptions(
     start_to_close_timeout=timedelta(seconds=60),
+    heartbeat_timeout=timedelta(seconds=12),
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30), maximum_attempts=5
     ),
+)
+
+# The long tail of a webhook, for weeks: each failure names the moment of the next attempt, and nothing but success or
+# the schedule's end stops it. A failure without such a moment is our own (the database is away).
+WEBHOOK_RETRY = CallOptions(
+    start_to_close_timeout=timedelta(seconds=90),
+    heartbeat_timeout=timedelta(seconds=12),
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
 )
 
 # A stretch of a reconciliation: it ends by itself after a minute or one slow batch, and goes on from the books, so a

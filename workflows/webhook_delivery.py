@@ -1,19 +1,23 @@
-"""The long tail of one webhook: wait, try, until it is delivered or dead."""
-
-from datetime import timedelta
+"""The long tail of one webhook: one activity that Temporal runs again until it is delivered or dead."""
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     import msgspec
 
-    from domain.event import DeliveryState
-    from workflows.delivering import FALLBACK_WAIT, ContinueDelivery, attempt
+    from activities.delivering import Delivering, DeliverWebhook
+    from domain.event import Attempted, DeliveryState
+    from workflows.delivering import ContinueDelivery
+    from workflows.options import WEBHOOK_RETRY
 
 
 @workflow.defn(name="webhook_delivery")
 class WebhookDeliveryWorkflow:
-    """Ends with the delivery's final state. The signal `try_now` skips the present wait."""
+    """Ends with the delivery's final state. The waits between attempts are the activity's retry delays.
+
+    The signal `try_now` skips the present wait.
+    """
 
     @workflow.init
     def __init__(self, order: ContinueDelivery) -> None:
@@ -22,31 +26,46 @@ class WebhookDeliveryWorkflow:
 
     @workflow.run
     async def run(self, order: ContinueDelivery) -> DeliveryState:
-        """Waits and tries on the instance's schedule; the activity says when the next attempt is due."""
+        """Tries on the instance's schedule; a nudge begins a new activity, whose first attempt comes at once."""
         wait = order.wait
         while True:
-            await self._wait(wait)
-            tried = await attempt(order.merchant_id, order.delivery_id, summary=f"webhook {order.delivery_id}")
-            if tried.state is not DeliveryState.PENDING:
+            workflow.set_current_details(
+                "Pending activity: the last failure and the next attempt.\n\nYou can send the signal `try_now`."
+            )
+            self._try_now = False
+            tried = await self._try(wait)
+            if tried is not None:
                 workflow.set_current_details(f"**{tried.state}** after {tried.attempts} attempts.")
                 return tried.state
-            wait = tried.retry_after if tried.retry_after is not None else FALLBACK_WAIT
+            wait = 0.0
             if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(msgspec.structs.replace(order, wait=wait))
+                workflow.continue_as_new(msgspec.structs.replace(order, wait=0.0))
+
+    async def _try(self, wait: float) -> Attempted | None:
+        """The end, or None where the wait was cut short by a nudge."""
+        trying = workflow.start_activity_method(
+            Delivering.retry,
+            DeliverWebhook(
+                merchant_id=self._order.merchant_id,
+                delivery_id=self._order.delivery_id,
+                wait=wait,
+                replay=self._order.replay,
+            ),
+            summary=f"webhook {self._order.delivery_id}",
+            **WEBHOOK_RETRY,
+        )
+        await workflow.wait_condition(lambda: trying.done() or self._try_now)
+        if not trying.done():
+            trying.cancel()
+        try:
+            return await trying
+        except ActivityError as error:
+            # A request on its way when the nudge came is waited for; where it failed, that failure comes here.
+            if not self._try_now and not is_cancelled_exception(error):
+                raise
+            return None
 
     @workflow.signal(name="try_now", description="Make the next attempt at once.")
     def try_now(self) -> None:
-        """An operator's nudge."""
+        """An operator's nudge, or a merchant's: `POST /v1/webhook-deliveries/{id}/retry`."""
         self._try_now = True
-
-    async def _wait(self, seconds: float) -> None:
-        self._try_now = False
-        workflow.set_current_details(
-            f"Waiting **{timedelta(seconds=int(seconds))}** for the next attempt.\n\nYou can send the signal `try_now`."
-        )
-        try:
-            await workflow.wait_condition(
-                lambda: self._try_now, timeout=timedelta(seconds=seconds), timeout_summary="next webhook attempt"
-            )
-        except TimeoutError:
-            return

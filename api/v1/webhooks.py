@@ -14,11 +14,11 @@ from api.request_ids import request_id_of
 from api.services import Services
 from api.v1 import fields
 from api.v1.responses import errors
-from contracts import v1
-from contracts.v1_json import EndpointJson
-from db.registry import new_endpoint_id
+from contracts import v1_webhooks
+from contracts.v1_webhooks import EndpointJson
+from db.endpoints import new_endpoint_id
 from domain.errors import Code, TolemError
-from domain.event import EVERY_EVENT, EventType, known_event
+from domain.event import PATTERNS, known_pattern
 from domain.merchant import Principal
 from webhooks.errors import UrlRefused
 from webhooks.guard import check_url
@@ -26,11 +26,11 @@ from webhooks.signing import new_secret
 
 MAX_ENDPOINTS = 50
 PATIENCE_SECONDS = 5.0
-EVENT_NAMES = sorted({EVERY_EVENT, *EventType})
+EVENT_NAMES = sorted(PATTERNS)
 
 
 def _known_events(value: list[str]) -> list[str]:
-    unknown = [name for name in value if not known_event(name)]
+    unknown = [name for name in value if not known_pattern(name)]
     if unknown:
         raise ValueError(f"unknown event; the events are {', '.join(EVENT_NAMES)}")
     return value
@@ -82,7 +82,7 @@ class WebhookController(Controller):
     async def list_(self, services: Services, principal: Principal) -> EndpointList:
         """GET /v1/webhooks."""
         found = await services.reads.endpoints(principal.merchant.id, sandbox_only=sees_sandbox_only(principal))
-        return EndpointList(items=[v1.endpoint(one) for one in found])
+        return EndpointList(items=[v1_webhooks.endpoint(one) for one in found])
 
     @post(
         dto=JsonBody[WebhookCreate],
@@ -105,7 +105,7 @@ class WebhookController(Controller):
         if len(await services.reads.endpoints(merchant, sandbox_only=False)) >= MAX_ENDPOINTS:
             raise fields.wrong("url", f"A merchant can have at most {MAX_ENDPOINTS} endpoints.")
         endpoint_id, secret = new_endpoint_id(), new_secret()
-        created = await services.records.add_endpoint(
+        created = await services.endpoints.add(
             merchant,
             endpoint_id,
             url=data.url,
@@ -115,7 +115,7 @@ class WebhookController(Controller):
             asked_by=principal.key_id,
             request_id=request_id_of(request.scope),
         )
-        return v1.endpoint(created, secret)
+        return v1_webhooks.endpoint(created, secret)
 
     @post(
         "/{endpoint_id:str}/test",

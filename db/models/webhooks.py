@@ -1,9 +1,10 @@
-"""Endpoints, events, deliveries and their attempts."""
+"""Endpoints, their secrets, events, deliveries with their attempts, redeliveries."""
 
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -13,7 +14,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from db.models.base import created, metadata, moment, tenant
 
@@ -26,10 +27,47 @@ webhook_endpoints = Table(
     Column("events", ARRAY(Text), nullable=False),
     Column("is_sandbox", Boolean, nullable=False),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
-    Column("secret_sealed", LargeBinary, nullable=False),
     created(),
     moment("updated_at", nullable=False),
+    Column("dialect", Text, nullable=False, server_default=text("'v1'")),
+    Column("description", Text),
+    moment("disabled_at"),
+    Column("disabled_reason", Text),
+    # A deleted endpoint keeps its row: its deliveries and their attempts are evidence.
+    moment("deleted_at"),
+    moment("failing_since"),
+    Column("failing_seconds", Double, nullable=False, server_default=text("0")),
+    Column("failing_percent", Integer, nullable=False, server_default=text("0")),
+    moment("last_success_at"),
+    moment("last_failure_at"),
+    Column("public_key", Text),
+    Column("signing_key_sealed", LargeBinary),
+    # Of the endpoint's own events (webhook.test, webhook.endpoint_…).
+    Column("sequence", Integer, nullable=False, server_default=text("0")),
+    CheckConstraint("dialect in ('v1', 'apipay')", name="dialect"),
+    CheckConstraint("disabled_reason in ('merchant', 'gone', 'failing')", name="disabled_reason"),
+    CheckConstraint("enabled = (disabled_reason is null)", name="enabled"),
+    CheckConstraint("(public_key is null) = (signing_key_sealed is null)", name="signing_key"),
     Index("ix_webhook_endpoints_merchant_id_created_at", "merchant_id", "created_at", "id"),
+)
+
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    tenant(),
+    Column("endpoint_id", Text, ForeignKey("webhook_endpoints.id"), nullable=False),
+    # Bound to its endpoint (`endpoint:<id>`), not to this row.
+    Column("sealed", LargeBinary, nullable=False),
+    moment("expires_at"),
+    created(),
+    Index("ix_webhook_secrets_endpoint_id_created_at", "endpoint_id", "created_at"),
+    Index(
+        "uq_webhook_secrets_endpoint_id_present",
+        "endpoint_id",
+        unique=True,
+        postgresql_where=text("expires_at is null"),
+    ),
 )
 
 events = Table(
@@ -72,10 +110,23 @@ deliveries = Table(
     moment("next_attempt_at"),
     moment("delivered_at"),
     created(),
+    # Failures of this round: a replay begins the schedule anew, `attempts` goes on counting.
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    # The last replay's cause: the same cause replays once.
+    Column("replay", Text),
+    moment("replayed_at"),
     CheckConstraint("state in ('pending', 'delivered', 'dead')", name="state"),
     UniqueConstraint("event_id", "endpoint_id", name="uq_deliveries_event_id_endpoint_id"),
     Index("ix_deliveries_merchant_id_created_at_id", "merchant_id", "created_at", "id"),
     Index("ix_deliveries_pending", "id", postgresql_where=text("state = 'pending'")),
+    Index("ix_deliveries_merchant_id_endpoint_id_created_at_id", "merchant_id", "endpoint_id", "created_at", "id"),
+    Index(
+        "ix_deliveries_merchant_id_undelivered",
+        "merchant_id",
+        "created_at",
+        "id",
+        postgresql_where=text("state <> 'delivered'"),
+    ),
 )
 
 delivery_attempts = Table(
@@ -89,4 +140,40 @@ delivery_attempts = Table(
     Column("latency_ms", Integer, nullable=False),
     Column("response_excerpt", Text, nullable=False),
     created(),
+    Column("url", Text),
+    Column("request_headers", JSONB),
+)
+
+redeliveries = Table(
+    "redeliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    tenant(),
+    Column("endpoint_id", Text, ForeignKey("webhook_endpoints.id"), nullable=False),
+    Column("is_sandbox", Boolean, nullable=False),
+    Column("kind", Text, nullable=False),
+    moment("since", nullable=False),
+    moment("until", nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'running'")),
+    Column("found", Integer, nullable=False, server_default=text("0")),
+    Column("delivered", Integer, nullable=False, server_default=text("0")),
+    Column("handed_over", Integer, nullable=False, server_default=text("0")),
+    # The last event that is behind it.
+    moment("place_at"),
+    Column("place_id", Text),
+    Column("asked_by", Text, nullable=False),
+    moment("finished_at"),
+    created(),
+    CheckConstraint("kind in ('failed', 'missing', 'undelivered', 'all')", name="kind"),
+    CheckConstraint("state in ('running', 'completed', 'canceled')", name="state"),
+    CheckConstraint("(state = 'running') = (finished_at is null)", name="finished_at"),
+    CheckConstraint("since < until", name="range"),
+    Index("ix_redeliveries_merchant_id_created_at_id", "merchant_id", "created_at", "id"),
+    Index("ix_redeliveries_running", "id", postgresql_where=text("state = 'running'")),
+    Index(
+        "uq_redeliveries_endpoint_id_running",
+        "endpoint_id",
+        unique=True,
+        postgresql_where=text("state = 'running'"),
+    ),
 )

@@ -10,7 +10,7 @@ from temporalio.testing import ActivityEnvironment
 import worker
 from activities.delivering import Delivering, DeliverWebhook
 from activities.delivering import TestEndpoint as AskForTest  # its own name looks like a test class
-from db.registry import new_endpoint_id
+from db.endpoints import new_endpoint_id
 from domain.event import Attempted, DeliveryState
 from domain.invoice import State
 from runtime.secrets import SealBox
@@ -41,7 +41,7 @@ async def shop(town: Town) -> Shop:
 async def endpoint(town: Town, shop: Shop, box: SealBox, receiver: WebhookReceiver) -> str:
     endpoint_id = new_endpoint_id()
     sealed = box.seal(SECRET.encode(), f"endpoint:{endpoint_id}")
-    await town.books.records.add_endpoint(
+    await town.books.endpoints.add(
         shop.id, endpoint_id, url=receiver.url, events=["*"], is_sandbox=False, sealed=sealed, asked_by="key_1"
     )
     return endpoint_id

@@ -11,15 +11,16 @@ from typing import Any
 import asyncpg
 from sqlalchemy import text
 
-from contracts.v1 import V1
+from contracts.rendering import Contracts
 from db.deliveries import Deliveries
+from db.endpoints import Endpoints, new_endpoint_id
 from db.engine import create_engine
 from db.inspection import Inspection
 from db.ledger import Ledger
 from db.reads import Reads
 from db.refund_reads import RefundReads
 from db.refunds import RefundLedger
-from db.registry import MerchantRecords, NewConnection, Registry, new_connection_id, new_endpoint_id
+from db.registry import MerchantRecords, NewConnection, Registry, new_connection_id
 from db.watches import Watches
 from dev.postgres import Database
 from domain.bank import Scheme
@@ -43,7 +44,7 @@ class Books:
     def __post_init__(self) -> None:
         self.app = create_engine(self.database.app_url, pool_size=20)
         self.operator = create_engine(self.database.operator_url, pool_size=5)
-        self.renderer = V1(PUBLIC_URL)
+        self.renderer = Contracts(PUBLIC_URL)
         self.ledger = Ledger(self.app, self.renderer)
         self.refunds = RefundLedger(self.app, self.renderer)
         self.reads = Reads(self.app)
@@ -51,6 +52,7 @@ class Books:
         self.watches = Watches(self.app)
         self.deliveries = Deliveries(self.app, self.renderer)
         self.records = MerchantRecords(self.app)
+        self.endpoints = Endpoints(self.app)
         self.registry = Registry(self.operator)
         self.inspection = Inspection(self.operator)
 
@@ -186,7 +188,7 @@ class Shop:
         return found
 
     async def endpoint(self, *events: str, sandbox: bool = False, url: str = "https://shop.example/hook") -> str:
-        made = await self.books.records.add_endpoint(
+        made = await self.books.endpoints.add(
             self.id,
             new_endpoint_id(),
             url=url,

@@ -138,8 +138,8 @@ async def test_a_strangers_rows_cannot_be_changed(books: Books, two: tuple[Shop,
 async def test_rows_cannot_be_given_to_or_taken_from_a_stranger(books: Books, two: tuple[Shop, Shop]) -> None:
     mine, other = two
     insert = (
-        "insert into webhook_endpoints (id, merchant_id, url, events, is_sandbox, secret_sealed, updated_at)"
-        " values ('whe_x', $1, 'https://evil.example', '{*}', false, '', now())"
+        "insert into webhook_endpoints (id, merchant_id, url, events, is_sandbox, updated_at)"
+        " values ('whe_x', $1, 'https://evil.example', '{*}', false, now())"
     )
     async with role(books.database, "tolem_app", mine.id) as connection:
         with pytest.raises(REFUSED, match="row-level security"):

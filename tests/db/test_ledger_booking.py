@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.errors import BankPaymentTaken
-from domain.event import EventType
+from domain.event import Dialect, EventType
 from domain.ids import EVENT, new_id
 from domain.invoice import Attention, Invoice, Kind, Reason, State, can_become
 from domain.merchant import Mode
@@ -239,7 +239,7 @@ def _rendered(books: Books, event: dict[str, Any], endpoint_id: str) -> bytes:
         object=msgspec.json.decode(event["object"], type=Invoice),
         previous_state="pending",
     )
-    return books.renderer.webhook(told, endpoint_id)
+    return books.renderer.webhook(told, endpoint_id, Dialect.V1)
 
 
 async def test_sandbox_events_go_to_sandbox_endpoints_only(shop: Shop) -> None:

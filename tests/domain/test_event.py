@@ -1,22 +1,24 @@
 import pytest
 
 from domain.errors import MESSAGES, RETRYABLE, Code, FieldError, TolemError, invalid
-from domain.event import EventType, known_event, wanted
+from domain.event import EventType, known_pattern, wanted
 from domain.merchant import ConnectionSecrets
 
 
 @pytest.mark.parametrize("type_", EventType)
 def test_every_event_can_be_subscribed_to_by_name_and_by_star(type_: EventType) -> None:
-    assert known_event(type_)
+    assert known_pattern(type_)
     assert wanted(type_, [type_])
     assert wanted(type_, ["*"])
 
 
 def test_a_name_of_the_published_contract_is_accepted_and_an_invented_one_is_not() -> None:
-    assert known_event("invoice.refunded")
-    assert known_event("*")
-    assert not known_event("invoice.*")
-    assert not known_event("")
+    assert known_pattern("invoice.refunded")
+    assert known_pattern("*")
+    assert known_pattern("invoice.*")
+    assert not known_pattern("bills.*")
+    assert not known_pattern("invoice.")
+    assert not known_pattern("")
 
 
 def test_only_a_test_event_comes_unasked() -> None:

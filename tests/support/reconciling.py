@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 import worker
-from contracts.v1 import V1
+from contracts.rendering import Contracts
 from db.engine import create_engine
 from db.ledger import Ledger
 from db.reconciliation_reads import LineFilter, ReconciliationReads
@@ -55,7 +55,7 @@ async def planting(shop: Shop) -> AsyncIterator[Planter]:
     pool = create_engine(settings[conf.Database].url.reveal(), pool_size=10)
     loader = worker._connection_loader(MerchantRecords(pool), SealBox(settings[conf.Keys].seal))
     banks = BankDirectory(loader, BankLimits(concurrency=8))
-    renderer = V1(settings[conf.Api].public_url)
+    renderer = Contracts(settings[conf.Api].public_url)
     assert shop.connection_id is not None
     try:
         yield Planter(

@@ -16,8 +16,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from activities.bank_calls import PaymentRef
+from db.endpoints import Endpoints, new_endpoint_id
 from db.engine import create_engine
-from db.registry import MerchantRecords, Registry, new_endpoint_id
+from db.registry import Registry
 from dev.dev_secrets import load_or_make
 from dev.postgres import Database
 from dev.temporal import TemporalServer
@@ -162,7 +163,7 @@ async def _merchant(
     try:
         merchant = await add_merchant(Registry(operator), "Budget", BIN)
         endpoint = new_endpoint_id()
-        await MerchantRecords(app).add_endpoint(
+        await Endpoints(app).add(
             merchant.id,
             endpoint,
             url=receiver.url,
