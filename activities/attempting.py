@@ -76,6 +76,13 @@ class Tails(Protocol):
         """Makes sure that `delivery-<id>` runs; its next attempt comes after `wait` seconds."""
 
 
+class Attempts(Protocol):
+    """Makes attempts, one a call."""
+
+    async def once(self, merchant_id: str, delivery_id: str, *, replay: str | None = None) -> Attempted:
+        """As `Attempting.once`."""
+
+
 class AttemptPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds: the waits between attempts, and the time of nothing but failures that disables an endpoint."""
 

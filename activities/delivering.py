@@ -14,7 +14,7 @@ from domain.event import Attempted, DeliveryState
 from domain.invoice import DeliveryRef
 
 if TYPE_CHECKING:
-    from activities.attempting import Attempting
+    from activities.attempting import Attempts
     from db.deliveries import Deliveries
 
 FALLBACK_WAIT = 30.0
@@ -41,15 +41,15 @@ class TestEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Delivering:
     """Activities of the queues of webhooks."""
 
-    def __init__(self, attempting: "Attempting", deliveries: "Deliveries") -> None:
-        self._attempting = attempting
+    def __init__(self, attempts: "Attempts", deliveries: "Deliveries") -> None:
+        self._attempts = attempts
         self._deliveries = deliveries
 
     @activity.defn(name="webhook.attempt")
     async def attempt(self, order: DeliverWebhook) -> Attempted:
         """Posts once and tells how it went."""
         async with beating():
-            return await self._attempting.once(order.merchant_id, order.delivery_id)
+            return await self._attempts.once(order.merchant_id, order.delivery_id)
 
     @activity.defn(name="webhook.retry")
     async def retry(self, order: DeliverWebhook) -> Attempted:
@@ -63,7 +63,7 @@ class Delivering:
         # A wish to try now cancels this activity; a request that is on its way is waited for all the same, because
         # what it came to must be booked.
         attempt = asyncio.ensure_future(
-            self._attempting.once(order.merchant_id, order.delivery_id, replay=order.replay)
+            self._attempts.once(order.merchant_id, order.delivery_id, replay=order.replay)
         )
         try:
             async with beating():

@@ -15,6 +15,7 @@ from bench.paid import measure_paid
 from bench.report import markdown
 from bench.results_file import Results, read, write
 from bench.stack import PartFailed
+from bench.storm import measure_storm
 from runtime.leave import leave
 from runtime.logging import configure
 
@@ -45,6 +46,7 @@ async def _run(what: str, options: Options, folder: Path) -> int:
             options=options,
             create=await measure_create(options, _say) if what in {"create", "all"} else None,
             paid=await measure_paid(options, _say) if what in {"paid", "all"} else None,
+            storm=await measure_storm(options, _say) if what == "storm" else None,
         )
     except (PartFailed, GeneratorFailed, TimeoutError) as problem:
         _say(f"no figures: {type(problem).__name__} {problem}")
@@ -72,7 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("what", nargs="?", choices=("create", "paid", "all"), default="all", help="what to measure")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("create", "paid", "all", "storm"),
+        default="all",
+        help="what to measure; all is without storm",
+    )
     parser.add_argument("--show", type=Path, metavar="FILE", help="only print a kept file as Markdown")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON file goes")
     _add(parser, "rounds", _whole, "create: rounds; ratios are computed within each")
@@ -85,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     _add(parser, "poll_connections", _whole, "paid: TOLEM_POLL_CONNECTIONS")
     _add(parser, "bank_calls_per_second", _whole, "paid: TOLEM_BANK_CALLS_PER_SECOND")
     _add(parser, "patience", _positive, "paid: seconds that the last webhook is waited for")
+    _add(parser, "events", _whole, "storm: events in all")
+    _add(parser, "receivers", _whole, "storm: receivers, each of a merchant of its own")
+    _add(parser, "rate", _positive, "storm: events a second")
     _add(parser, "seed", int, "paid: of who pays when")
     return parser
 

@@ -8,7 +8,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     `latency_ms` is what the bank takes for a call; `poll_connections` and `bank_calls_per_second` are the operator's
     settings of the same names. `patience`: seconds that the last webhook is waited for. The same `seed`, the same
-    payer and the same times.
+    payer and the same times. Storm: `events` at `rate` a second to `receivers`.
     """
 
     rounds: int = 3
@@ -21,4 +21,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     poll_connections: int = 64
     bank_calls_per_second: int = 300
     patience: float = 180.0
+    events: int = 10_000
+    receivers: int = 50
+    rate: float = 20.0
     seed: int = 1

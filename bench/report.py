@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from bench.options import Options
-from bench.results_file import Load, Paid, Results, medians, ratios
+from bench.results_file import Load, Paid, Results, Storm, medians, ratios
 
 _NONE = "–"
 
@@ -18,8 +18,36 @@ def markdown(results: Results) -> str:
         parts += _create(results.create, results.options)
     if results.paid is not None:
         parts += _paid(results.paid, results.options)
+    if results.storm is not None:
+        parts += _storm(results.storm, results.options)
     parts += ["### Where", _table(("", ""), results.environment.items())]
     return "\n\n".join(parts) + "\n"
+
+
+def _storm(storms: Sequence[Storm], options: Options) -> list[str]:
+    rows = (
+        (
+            "with the ill ones" if storm.ill else "all well",
+            storm.events,
+            _figure(storm.rate, 1),
+            _figure(storm.p50, 3),
+            _figure(storm.p99, 3),
+            _figure(storm.max, 3),
+            storm.requests,
+            storm.duplicates,
+            ", ".join(f"{name} {cores:.2f}" for name, cores in storm.cpu_cores.items()),
+        )
+        for storm in storms
+    )
+    ends = ((what, count) for storm in storms if storm.ill for what, count in storm.ends.items())
+    return [
+        "### Webhooks with ill receivers",
+        f"{options.events} events to {options.receivers} receivers, one a merchant, while bills are made and paid. "
+        "Seconds from the event to its first request at receivers that are well:",
+        _table(("", "events", "events /s", "p50", "p99", "max", "requests", "duplicates", "cores busy"), rows),
+        "How deliveries ended where some are ill:",
+        _table(("receiver and end", "deliveries"), ends),
+    ]
 
 
 def _create(loads: Sequence[Load], options: Options) -> list[str]:

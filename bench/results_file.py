@@ -61,14 +61,35 @@ class Paid(msgspec.Struct, frozen=True, kw_only=True):
     failures: dict[str, int]
 
 
+class Storm(msgspec.Struct, frozen=True, kw_only=True):
+    """The third scenario, with the `ill` receivers or without. Seconds from the event to the first request, of those
+    receivers that are well; `ends` counts deliveries by their receiver's illness and how they ended; `duplicates` are
+    requests accepted beyond the first for their event.
+    """
+
+    ill: bool
+    events: int
+    rate: float
+    p50: float | None
+    p99: float | None
+    max: float | None
+    well: int
+    requests: int
+    duplicates: int
+    ends: dict[str, int]
+    cpu_cores: dict[str, float]
+    problems: dict[str, int]
+
+
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run. `create` and `paid` are None where they were not run."""
+    """A whole run. Scenarios that were not run are None."""
 
     started: str
     environment: dict[str, str]
     options: Options
     create: list[Load] | None = None
     paid: Paid | None = None
+    storm: list[Storm] | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -85,6 +106,8 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
                 for group in self.paid.groups
                 if group.arrived < group.paid
             ]
+        for storm in self.storm or []:
+            found += [f"storm: {count} × {what}" for what, count in storm.problems.items()]
         return found
 
 

@@ -16,6 +16,8 @@ _DYNAMIC_CONFIG = (
     "history.timerProcessorMaxPollRPS=500",
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
+    # Merchants take turns where webhooks queue up (workflows.delivering.fair).
+    "matching.enableFairness=true",
 )
 # As fast as memory; survives kill -9 of the server, not a power cut.
 _SQLITE = ("journal_mode=wal", "synchronous=off")

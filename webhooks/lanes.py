@@ -17,7 +17,7 @@ LINE_PER_PLACE = 4
 # What is turned away comes back about when the line before it is through; not sooner, and not much later, because the
 # receiver may be well again.
 SHORTEST_WAIT = 1.0
-LONGEST_WAIT = 300.0
+LONGEST_WAIT = 120.0
 # How much the newest attempt counts in what an endpoint usually takes.
 NEWEST_COUNTS = 0.5
 

@@ -17,6 +17,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.options import WEBHOOK_POST
 
 
+# The server takes no longer one. Our ids are 30 bytes.
+FAIRNESS_KEY_BYTES = 64
+
+
 class ContinueDelivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A delivery that is not at its end; `wait` is the seconds to the next attempt, `replay` a wish to send again."""
 
@@ -28,7 +32,7 @@ class ContinueDelivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
 def fair(merchant_id: str) -> Priority:
     """Where tasks of webhooks queue up, merchants take turns, however many one of them has."""
-    return Priority(fairness_key=merchant_id)
+    return Priority(fairness_key=merchant_id[-FAIRNESS_KEY_BYTES:])
 
 
 async def deliver(merchant_id: str, ref: DeliveryRef) -> None:

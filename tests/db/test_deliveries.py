@@ -3,11 +3,12 @@ from typing import Any
 
 import pytest
 
-from domain.event import AttemptOutcome, DeliveryState
+from domain.event import AttemptOutcome, DeliveryState, NotSent
 from domain.invoice import State
 from domain.merchant import Health
 from tests.db.books import Books, Shop, at_once
 
+DISABLE_AFTER = 120 * 3600.0
 FAILED = AttemptOutcome(
     delivered=False, status=500, error="http_500", latency_ms=12, excerpt="oops", dead=False, wait=60.0
 )
@@ -41,7 +42,7 @@ async def attempts(books: Books, delivery_id: str) -> list[tuple[int, int | None
 async def test_a_failed_attempt_is_written_down_and_the_next_one_planned(
     books: Books, shop: Shop, delivery: str
 ) -> None:
-    booked = await books.deliveries.attempted(shop.id, delivery, FAILED)
+    booked = await books.deliveries.attempted(shop.id, delivery, FAILED, disable_after=DISABLE_AFTER)
     assert (booked.state, booked.attempts, booked.retry_after) == (DeliveryState.PENDING, 1, 60.0)
     stands = await row(books, delivery)
     assert (stands["state"], stands["last_status"], stands["last_error"]) == ("pending", 500, "http_500")
@@ -51,8 +52,8 @@ async def test_a_failed_attempt_is_written_down_and_the_next_one_planned(
 
 
 async def test_a_success_after_failures_ends_the_delivery(books: Books, shop: Shop, delivery: str) -> None:
-    await books.deliveries.attempted(shop.id, delivery, FAILED)
-    booked = await books.deliveries.attempted(shop.id, delivery, DELIVERED)
+    await books.deliveries.attempted(shop.id, delivery, FAILED, disable_after=DISABLE_AFTER)
+    booked = await books.deliveries.attempted(shop.id, delivery, DELIVERED, disable_after=DISABLE_AFTER)
     assert (booked.state, booked.attempts, booked.retry_after) == (DeliveryState.DELIVERED, 2, None)
     stands = await row(books, delivery)
     assert (stands["next_attempt_at"], stands["last_error"]) == (None, None)
@@ -64,33 +65,35 @@ async def test_a_success_after_failures_ends_the_delivery(books: Books, shop: Sh
 async def test_what_is_settled_stays_settled(
     books: Books, shop: Shop, delivery: str, last: AttemptOutcome, state: DeliveryState
 ) -> None:
-    await books.deliveries.attempted(shop.id, delivery, last)
+    await books.deliveries.attempted(shop.id, delivery, last, disable_after=DISABLE_AFTER)
     before = await row(books, delivery)
     for more in (FAILED, DELIVERED, DEAD):
-        booked = await books.deliveries.attempted(shop.id, delivery, more)
+        booked = await books.deliveries.attempted(shop.id, delivery, more, disable_after=DISABLE_AFTER)
         assert (booked.state, booked.attempts) == (state, 1)
-    await books.deliveries.give_up(shop.id, delivery)
+    await books.deliveries.give_up(shop.id, delivery, NotSent.ENDPOINT_DISABLED)
     after = await row(books, delivery)
     assert {**before, "wait": None} == {**after, "wait": None}
     assert len(await attempts(books, delivery)) == 1
 
 
 async def test_attempts_at_once_are_counted_one_by_one(books: Books, shop: Shop, delivery: str) -> None:
-    booked = await at_once(10, lambda _: books.deliveries.attempted(shop.id, delivery, FAILED))
+    booked = await at_once(
+        10, lambda _: books.deliveries.attempted(shop.id, delivery, FAILED, disable_after=DISABLE_AFTER)
+    )
     assert sorted(one.attempts for one in booked) == list(range(1, 11))
     assert [number for number, _, _ in await attempts(books, delivery)] == list(range(1, 11))
 
 
 async def test_a_delivery_that_was_given_up_is_dead_and_says_why(books: Books, shop: Shop, delivery: str) -> None:
-    await books.deliveries.give_up(shop.id, delivery)
+    await books.deliveries.give_up(shop.id, delivery, NotSent.ENDPOINT_DISABLED)
     stands = await row(books, delivery)
-    assert (stands["state"], stands["last_error"], stands["next_attempt_at"]) == ("dead", "never_attempted", None)
+    assert (stands["state"], stands["last_error"], stands["next_attempt_at"]) == ("dead", "endpoint_disabled", None)
 
 
 async def test_a_settled_delivery_is_not_due_again_when_its_cause_is_repeated(
     books: Books, shop: Shop, delivery: str
 ) -> None:
-    await books.deliveries.attempted(shop.id, delivery, DELIVERED)
+    await books.deliveries.attempted(shop.id, delivery, DELIVERED, disable_after=DISABLE_AFTER)
     due = await books.deliveries.due(shop.id, delivery)
     assert due is not None
     invoice_id = json.loads(due.body)["data"]["object"]["id"]
@@ -173,7 +176,7 @@ async def test_news_of_the_banks_health_that_nobody_delivered_is_told_again_when
     assert await books.deliveries.connection_health(*lost, retell=True) == told
     # What its workflow has in hand, or has tried, is no orphan.
     assert await books.deliveries.connection_health(*lost, retell=True, telling=[told[0].id]) == told[1:]
-    await books.deliveries.attempted(shop.id, told[1].id, failed)
+    await books.deliveries.attempted(shop.id, told[1].id, failed, disable_after=DISABLE_AFTER)
     assert await books.deliveries.connection_health(*lost, retell=True) == told[:1]
     assert len(await shop.events(shop.connection_id)) == 1
 

@@ -24,7 +24,7 @@ async def furnished(books: Books, name: str) -> Shop:
     """A merchant with rows in every table."""
     shop = await books.merchant()
     await books.registry.add_key(shop.id, Mode.LIVE, name, hashed=name.encode() * 4 + shop.id.encode(), hint="abcd")
-    await shop.endpoint()
+    endpoint = await shop.endpoint()
     order = await shop.opened(idempotency_key="k")
     await shop.book(order.invoice_id, "lost", State.FAILED)
     refund = await shop.refund(await shop.paid(), to=RefundState.PROCESSING)
@@ -34,7 +34,14 @@ async def furnished(books: Books, name: str) -> Shop:
     outcome = AttemptOutcome(
         delivered=False, status=500, error="http_500", latency_ms=5, excerpt="no", dead=False, wait=10.0
     )
-    await books.deliveries.attempted(shop.id, booked.deliveries[0].id, outcome)
+    await books.deliveries.attempted(shop.id, booked.deliveries[0].id, outcome, disable_after=1e6)
+    await books.do(
+        "insert into redeliveries (id, merchant_id, endpoint_id, is_sandbox, kind, since, until, asked_by)"
+        " values (:id, :merchant, :endpoint, false, 'all', now() - interval '1 day', now(), 'key_1')",
+        id=new_id("rdl"),
+        merchant=shop.id,
+        endpoint=endpoint,
+    )
     await _reconciled(books, shop)
     return shop
 

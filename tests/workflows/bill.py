@@ -23,10 +23,10 @@ WAIT = 20.0
 
 
 class NewBill(Protocol):
-    """The fixture `new_bill`."""
+    """The fixture `new_bill`; `part` tells several bills of one test apart."""
 
     def __call__(
-        self, kind: Kind = Kind.PHONE, *, is_sandbox: bool = False, endpoints: tuple[str, ...] = ()
+        self, kind: Kind = Kind.PHONE, *, is_sandbox: bool = False, endpoints: tuple[str, ...] = (), part: str = ""
     ) -> "Bill": ...
 
 

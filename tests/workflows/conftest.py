@@ -30,8 +30,10 @@ def scene_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def new_bill(stage: Stage, scene_name: str) -> NewBill:
-    def make(kind: Kind = Kind.PHONE, *, is_sandbox: bool = False, endpoints: tuple[str, ...] = ()) -> Bill:
-        return Bill(stage, stage.add(scene_name, kind, is_sandbox=is_sandbox, endpoints=endpoints))
+    def make(
+        kind: Kind = Kind.PHONE, *, is_sandbox: bool = False, endpoints: tuple[str, ...] = (), part: str = ""
+    ) -> Bill:
+        return Bill(stage, stage.add(f"{scene_name}{part}", kind, is_sandbox=is_sandbox, endpoints=endpoints))
 
     return make
 

@@ -1,26 +1,42 @@
 """Telling merchants: the story makes the first attempt, `delivery-<id>` the others."""
 
-from datetime import timedelta
+import asyncio
+from datetime import UTC, timedelta
 
 import pytest
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities import delivering
+from activities.delivering import FALLBACK_WAIT
 from domain.bank import Verdict
 from domain.event import Attempted, DeliveryState
 from domain.invoice import DeliveryRef, State
+from runtime import env_parsers as parsers
 from tests.workflows.bill import WAIT, Bill, NewBill, until_event
 from tests.workflows.scene import DEAD, DELIVERED, away, pending
 from tests.workflows.stage import Stage
-from workflows.delivering import FALLBACK_WAIT
+
+SCHEDULED = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+PUBLISHED = "5,30,120,600,1800,7200,18000,36000,50400,72000,86400,daily"  # docs/webhooks.md
 
 
 async def paid(bill: Bill) -> None:
     await bill.issue()
     await bill.bank_says(Verdict.PAID)
     assert await bill.result() is State.PAID
+
+
+async def until_waiting(handle: WorkflowHandle[object, DeliveryState], *, attempt: int) -> PendingActivityInfo:
+    """The activity, once the attempt before this one has failed and the server counts down to this one."""
+    async with asyncio.timeout(20):
+        while True:
+            pending_ = (await handle.describe()).raw_description.pending_activities
+            if pending_ and pending_[0].attempt >= attempt and pending_[0].state == SCHEDULED:
+                return pending_[0]
+            await asyncio.sleep(0.02)
 
 
 async def assert_no_workflow(handle: WorkflowHandle[object, DeliveryState]) -> None:
@@ -44,11 +60,12 @@ async def test_a_failed_delivery_outlives_the_story_and_goes_on_until_delivered(
     tail = bill.delivery(2, "a")
     assert (await tail.describe()).status is WorkflowExecutionStatus.RUNNING
     attempt = f"post {bill.delivery_id(2, 'a')}"
-    await bill.stage.skip(tail, timedelta(seconds=55))
+    await until_waiting(tail, attempt=2)
     assert bill.scene.asked.count(attempt) == 1
-    await bill.stage.skip(tail, timedelta(seconds=10))
+    await bill.stage.skip(tail, timedelta(seconds=61))
     await bill.scene.until_asked(attempt, 2)
-    await bill.stage.skip(tail, timedelta(seconds=310))
+    await until_waiting(tail, attempt=3)
+    await bill.stage.skip(tail, timedelta(seconds=301))
     assert await tail.result() is DeliveryState.DELIVERED
     assert bill.scene.asked.count(attempt) == 3
     assert bill.scene.asked.count(f"post {bill.delivery_id(2, 'b')}") == 1
@@ -70,15 +87,29 @@ async def test_a_delivery_that_is_dead_at_once_needs_no_workflow_of_its_own(new_
     await assert_no_workflow(bill.delivery(2, "a"))
 
 
-async def test_a_delivery_that_is_tried_for_long_goes_on_as_a_new_run(new_bill: NewBill) -> None:
+async def test_a_month_of_attempts_costs_a_dozen_events_and_keeps_the_published_schedule(new_bill: NewBill) -> None:
+    """Each wait that is asked for is waited for, not more and not less, to day 30; the history does not grow by it."""
     bill = new_bill(endpoints=("a",))
-    bill.scene.posts["a"].extend([pending(0.01)] * 8)
+    schedule = parsers.schedule(PUBLISHED)
+    bill.scene.posts["a"].extend([*(pending(wait) for wait in schedule), DEAD])
     await paid(bill)
-    tail = bill.delivery(2, "a")
-    first = (await tail.describe()).run_id
-    assert await tail.result() is DeliveryState.DELIVERED
-    assert (await tail.describe()).run_id != first
-    assert bill.scene.asked.count(f"post {bill.delivery_id(2, 'a')}") == 9
+    tail, attempt = bill.delivery(2, "a"), f"post {bill.delivery_id(2, 'a')}"
+    begun = (await tail.describe()).start_time
+    for made, wait in enumerate(schedule, start=1):
+        await bill.scene.until_asked(attempt, made)
+        next_ = await until_waiting(tail, attempt=made + 1)
+        planned = next_.next_attempt_schedule_time.ToDatetime() - next_.last_attempt_complete_time.ToDatetime()
+        assert abs(planned - timedelta(seconds=wait)) < timedelta(milliseconds=50)
+        assert bill.scene.asked.count(attempt) == made
+        await bill.stage.skip(tail, planned + timedelta(seconds=0.5))
+    assert await tail.result() is DeliveryState.DEAD
+    assert bill.scene.asked.count(attempt) == len(schedule) + 1
+    history = (await tail.fetch_history()).events
+    own = [EventType.Name(event.event_type) for event in history if not event.worker_may_ignore]  # without our skips
+    assert len(own) <= 14, own
+    closed = history[-1]
+    lived = closed.event_time.ToDatetime(tzinfo=UTC) - begun
+    assert timedelta(days=29) < lived < timedelta(days=31)
 
 
 async def test_an_operator_shortens_the_wait(new_bill: NewBill) -> None:
@@ -89,10 +120,53 @@ async def test_an_operator_shortens_the_wait(new_bill: NewBill) -> None:
     attempt = f"post {bill.delivery_id(2, 'a')}"
     await tail.signal("try_now")
     await bill.scene.until_asked(attempt, 2)
-    await until_event(tail, EventType.EVENT_TYPE_TIMER_STARTED, times=2)
+    await until_waiting(tail, attempt=2)
     await tail.signal("try_now")
     assert await tail.result() is DeliveryState.DELIVERED
     assert bill.scene.asked.count(attempt) == 3
+
+
+async def test_a_nudge_during_a_request_waits_for_what_becomes_of_it(new_bill: NewBill) -> None:
+    bill = new_bill(endpoints=("a",))
+    bill.scene.posts["a"].extend([pending(1), pending(86_400), DELIVERED])
+    await paid(bill)
+    tail, attempt = bill.delivery(2, "a"), f"post {bill.delivery_id(2, 'a')}"
+    bill.scene.receivers_open.clear()
+    await bill.stage.skip(tail, timedelta(seconds=2))
+    await bill.scene.until_asked(attempt, 2)
+    await tail.signal("try_now")
+    await until_event(tail, EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED)
+    assert bill.scene.asked.count(attempt) == 2
+    bill.scene.receivers_open.set()
+    assert await tail.result() is DeliveryState.DELIVERED
+    assert bill.scene.asked.count(attempt) == 3
+
+
+async def test_a_replay_sends_what_is_over_once_and_a_nudge_joins_one_that_waits(new_bill: NewBill) -> None:
+    bill = new_bill(endpoints=("a",))
+    await paid(bill)
+    delivery, merchant = bill.delivery_id(2, "a"), bill.scene.order.merchant_id
+    bill.scene.posts["a"].extend([pending(86_400), DELIVERED])
+    engine = bill.stage.engine
+    await engine.retry_delivery(merchant, delivery, cause="ask-1", wait=WAIT)
+    await bill.scene.until_asked(f"post {delivery}", 2)
+    assert bill.stage.replays[-1] == "ask-1"
+    tail = bill.delivery(2, "a")
+    await until_waiting(tail, attempt=2)
+    await engine.retry_delivery(merchant, delivery, cause="ask-2", wait=WAIT)
+    assert await tail.result() is DeliveryState.DELIVERED
+    assert bill.scene.asked.count(f"post {delivery}") == 3
+    assert bill.stage.replays[-1] == "ask-1"  # the same wish goes on; the nudge only ended its wait
+
+
+async def test_a_happy_delivery_costs_its_story_six_events(new_bill: NewBill) -> None:
+    counts = []
+    for endpoints in ((), ("a",), ("a", "b")):
+        bill = new_bill(endpoints=endpoints, part=f"_{len(endpoints)}")
+        await paid(bill)
+        counts.append(len((await bill.handle.fetch_history()).events))
+    assert counts[1] - counts[0] <= 6
+    assert counts[2] - counts[1] <= 6
 
 
 async def test_an_attempt_that_never_came_to_an_end_is_made_again(new_bill: NewBill) -> None:
