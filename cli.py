@@ -8,10 +8,13 @@ from click.exceptions import Exit
 from commands.attention import attention
 from commands.audit import audit
 from commands.connections import connections
+from commands.events import events
 from commands.invoices import invoices
+from commands.listen import listen
 from commands.merchants import keys, merchants
 from commands.reconcile import reconcile
 from commands.system import dev, openapi, settings, temporal
+from commands.trigger import trigger
 from runtime.leave import leave
 from runtime.logging import configure
 
@@ -24,6 +27,9 @@ def tolem() -> None:
 
 
 for command in (dev, merchants, keys, connections, invoices, attention, audit, reconcile, settings, temporal, openapi):
+    tolem.add_command(command)
+# For who integrates: these speak to the API with a key, and need nothing else.
+for command in (listen, trigger, events):
     tolem.add_command(command)
 
 

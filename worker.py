@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from activities.guarding import Guarding, GuardLimits
 from activities.issuing import IssueLimits, Issuing
 from activities.looking import Looking
 from activities.reconciling import AWAY_PAUSE_SECONDS, ReconcileLimits, Reconciling
+from activities.redelivering import Redelivering
 from activities.refunding import Refunding
 from activities.watching import PollLimits, Watching
 from contracts.rendering import Contracts
@@ -35,32 +36,30 @@ from db.liveness import Liveness
 from db.reconciliation_books import ReconciliationBooks
 from db.reconciliation_links import ReconciliationLinks
 from db.reconciliations import Reconciliations
+from db.redelivery_books import RedeliveryBooks
 from db.refunds import RefundLedger
 from db.registry import MerchantRecords, Registry
 from db.watches import Watches
-from domain.event import DueDelivery
-from domain.merchant import Connection, ConnectionSecrets
 from domain.policy import REFUND_CALL_OVERHEAD
 from kaspi.directory import BankDirectory, BankLimits
-from kaspi.errors import KaspiMisconfigured
-from operations.connections import open_connection
+from operations.sealed import connection_loader, poster
 from runtime import settings as conf
 from runtime.env import SettingsError
 from runtime.leave import leave
 from runtime.logging import configure
-from runtime.secrets import SealBox, SealBroken
+from runtime.secrets import SealBox
 from runtime.temporal import connect
 from runtime.temporal_names import TaskQueues
 from runtime.workflow_sandbox import workflow_runner
-from webhooks.attempt import Attempt
 from webhooks.guard import EgressRules
 from webhooks.lanes import Lanes
+from webhooks.proxy import EgressProxy
 from webhooks.sender import Sender
-from webhooks.signing import sign
 from workflows.client import Engine, EngineAway
 from workflows.invoice import InvoiceWorkflow
 from workflows.kaspi_session import KaspiSessionWorkflow
 from workflows.reconciliation import ReconcileAllWorkflow, ReconciliationWorkflow
+from workflows.redelivery import RedeliveryWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.schedules import ensure_schedules, recurring
 from workflows.watchdog import WatchdogWorkflow
@@ -79,7 +78,7 @@ WORKFLOWS = (
     WebhookTestWorkflow,
 )
 # What failed once has a queue of its own, so that months of dead receivers are in no invoice's way.
-DELIVERY_WORKFLOWS = (WebhookDeliveryWorkflow,)
+DELIVERY_WORKFLOWS = (WebhookDeliveryWorkflow, RedeliveryWorkflow)
 # A create holds a workflow task and a local activity as long as its bank takes: there must be room beside the ill
 # banks (TOLEM_CREATES_PER_CONNECTION each) for everybody's short steps.
 LOCAL_ACTIVITIES = 1000
@@ -113,7 +112,7 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
     ledger, deliveries = Ledger(pool, renderer), Deliveries(pool, renderer)
     invoices = settings[conf.Invoices]
     banks = BankDirectory(
-        _connection_loader(MerchantRecords(pool), box),
+        connection_loader(MerchantRecords(pool), box),
         BankLimits(
             phone_lifetime=invoices.phone_lifetime_seconds,
             read_timeout=invoices.kaspi_read_timeout_seconds,
@@ -123,8 +122,9 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
     stack.push_async_callback(banks.aclose)
     hooks = settings[conf.Webhooks]
     rules = EgressRules(allowed_hosts=frozenset(hooks.allowed_hosts), allow_http=hooks.allow_http)
+    proxy = None if hooks.proxy_url is None else EgressProxy.parse(hooks.proxy_url.reveal())
     sender = await stack.enter_async_context(
-        Sender(rules, attempt_seconds=hooks.timeout_seconds, max_in_flight=hooks.places)
+        Sender(rules, attempt_seconds=hooks.timeout_seconds, max_in_flight=hooks.places, proxy=proxy)
     )
     watching = Watching(
         Watches(pool),
@@ -155,7 +155,7 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
     adopting = Adopting(banks, ledger, timedelta(seconds=invoices.phone_lifetime_seconds))
     attempting = Attempting(
         deliveries,
-        _poster(sender, box),
+        poster(sender, box),
         Lanes(per_endpoint=hooks.per_endpoint, places=hooks.places),
         engine,
         AttemptPolicy(schedule=hooks.schedule_seconds, disable_after=hooks.disable_after_hours * 3600.0),
@@ -173,6 +173,7 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
             guarding.refunds,
             guarding.pollers,
             guarding.deliveries,
+            guarding.redeliveries,
             refunding.open,
             refunding.turn,
             refunding.standing,
@@ -191,7 +192,10 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
         ],
         watch=[watching.watch],
         webhooks=[delivering.attempt, delivering.test],
-        deliveries=[delivering.retry],
+        deliveries=[
+            delivering.retry,
+            Redelivering(RedeliveryBooks(pool, renderer), attempting, engine).redeliver,
+        ],
     )
 
 
@@ -234,27 +238,6 @@ def _reconciling(
             away_pause=min(AWAY_PAUSE_SECONDS, limits.bank_patience_seconds / 4),
         ),
     )
-
-
-def _connection_loader(
-    records: MerchantRecords, box: SealBox
-) -> Callable[[str, str], Coroutine[Any, Any, tuple[Connection, ConnectionSecrets] | None]]:
-    async def load(merchant_id: str, connection_id: str) -> tuple[Connection, ConnectionSecrets] | None:
-        found = await records.sealed_connection(merchant_id, connection_id)
-        try:
-            return None if found is None else open_connection(box, *found)
-        except SealBroken as error:
-            raise KaspiMisconfigured("config", "sealed_secrets_unreadable") from error
-
-    return load
-
-
-def _poster(sender: Sender, box: SealBox) -> Callable[..., Coroutine[Any, Any, Attempt]]:
-    async def post(due: DueDelivery) -> Attempt:
-        secrets = [box.open(sealed, f"endpoint:{due.endpoint_id}").decode() for sealed in due.secrets_sealed]
-        return await sender.send(due.url, sign(secrets, due.event_id, datetime.now(UTC), due.body), due.body)
-
-    return post
 
 
 def build_workers(client: Client, wiring: Wiring, settings: conf.Worker) -> list[Worker]:

@@ -21,12 +21,11 @@ FALLBACK_WAIT = 30.0
 
 
 class DeliverWebhook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which delivery. Of `webhook.retry`: `wait` seconds before its first attempt, and a `replay` (`Attempting`)."""
+    """Which delivery. `wait`: seconds before the first attempt of `webhook.retry`."""
 
     merchant_id: str
     delivery_id: str
     wait: float = 0.0
-    replay: str | None = None
 
 
 class TestEndpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +61,7 @@ class Delivering:
             raise _not_yet("waiting for the next attempt", order.wait)
         # A wish to try now cancels this activity; a request that is on its way is waited for all the same, because
         # what it came to must be booked.
-        attempt = asyncio.ensure_future(
-            self._attempts.once(order.merchant_id, order.delivery_id, replay=order.replay)
-        )
+        attempt = asyncio.ensure_future(self._attempts.once(order.merchant_id, order.delivery_id))
         try:
             async with beating():
                 tried = await asyncio.shield(attempt)

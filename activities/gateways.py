@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from domain.bank import BankFact, Verdict
 from domain.invoice import Issued, Kind, OpenInvoice
+from domain.redelivery import Redeliver
 from domain.refund import OpenRefund, Sums
 
 if TYPE_CHECKING:
@@ -83,3 +84,6 @@ class Starter(Protocol):
 
     async def continue_delivery(self, merchant_id: str, delivery_id: str, *, wait: float = 0.0) -> None:
         """Starts a webhook's long tail; its first attempt comes after `wait` seconds."""
+
+    async def redeliver(self, order: Redeliver) -> None:
+        """Starts a redelivery's workflow; it goes on from the books."""

@@ -108,6 +108,17 @@ class Guarding:
             after = page[-1].id
         return await round_.end()
 
+    @activity.defn(name="watchdog.redeliveries")
+    async def redeliveries(self) -> Guarded:
+        """Redeliveries that are not over."""
+        round_, after = _Round(await self._starter.running("redelivery"), self._starter), ""
+        while page := await self._liveness.redeliveries(after=after, grace=self._limits.grace, limit=PAGE):
+            for one in page:
+                round_.look(f"redelivery-{one.redelivery_id}", partial(self._starter.redeliver, one))
+            await round_.settle()
+            after = page[-1].redelivery_id
+        return await round_.end()
+
     async def _story_tells(self, due: "Overdue") -> bool:
         """True while the story that made the event may still be making the first attempt."""
         teller = _TELLERS.get(due.object_id.partition("_")[0])

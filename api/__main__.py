@@ -25,10 +25,11 @@ def main() -> None:
         leave(2)
     configure(settings[conf.Log].level, settings[conf.Log].format, "api")
     api = settings[conf.Api]
+    app = production_app(settings)
     server = uvicorn.Server(
         uvicorn.Config(
             # Outside the framework, so that also an answer for no route at all carries its id.
-            request_ids(production_app(settings)),
+            request_ids(app),
             host=api.host,
             port=api.port,
             log_config=None,
@@ -38,6 +39,8 @@ def main() -> None:
             timeout_keep_alive=30,
         )
     )
+    # Event streams have no end of their own; they ask, and end before the drain would cut them off.
+    app.state.stopping = lambda: server.should_exit
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again after its graceful stop; it must not kill us on the way to `leave`.
         signal.signal(number, lambda *_: None)

@@ -18,24 +18,33 @@ from api.pay import payment_page
 from api.schemas import AmountSchema
 from api.services import Services
 from api.v1.audit_logs import audit_logs
+from api.v1.event_stream import stream_events
 from api.v1.events import EventController
 from api.v1.invoices import InvoiceController
+from api.v1.jobs import jobs
 from api.v1.merchant import kaspi_session, me, verify_organization
 from api.v1.qr import create_qr
 from api.v1.reconciliations import ReconciliationController
+from api.v1.redeliveries import RedeliveryController, redeliver
 from api.v1.refunds import RefundController, invoice_refunds, refund_invoice, simulate_refund
 from api.v1.sandbox import simulate
+from api.v1.webhook_deliveries import WebhookDeliveryController, resend_event
 from api.v1.webhooks import WebhookController
+from contracts.rendering import Contracts
 from contracts.v1 import V1
 from db.audit_reads import AuditReads
+from db.delivery_reads import DeliveryReads
 from db.endpoints import Endpoints
 from db.engine import create_engine
 from db.event_reads import EventReads
+from db.job_reads import JobReads
 from db.reads import Reads
 from db.reconciliation_reads import ReconciliationReads
 from db.reconciliations import Reconciliations
+from db.redeliveries import Redeliveries
 from db.refund_reads import RefundReads
 from db.registry import MerchantRecords
+from db.replaying import Replaying
 from db.watches import Watches
 from runtime import settings as conf
 from runtime.payload_codec import EncryptionCodec
@@ -71,6 +80,10 @@ def routes() -> list[Any]:
             InvoiceController,
             WebhookController,
             EventController,
+            stream_events,
+            WebhookDeliveryController,
+            resend_event,
+            jobs,
             RefundController,
             refund_invoice,
             invoice_refunds,
@@ -79,6 +92,8 @@ def routes() -> list[Any]:
             simulate,
             audit_logs,
             ReconciliationController,
+            RedeliveryController,
+            redeliver,
             me,
             kaspi_session,
         ],
@@ -144,6 +159,11 @@ def production_app(settings: conf.Settings) -> Litestar:
             reconciliations=ReconciliationReads(pool),
             reconciliation_records=Reconciliations(pool),
             reconciliation=settings[conf.Reconciliation],
+            redeliveries=Redeliveries(pool),
+            deliveries=DeliveryReads(pool),
+            replaying=Replaying(pool, Contracts(api.public_url)),
+            jobs=JobReads(pool),
+            webhooks=hooks,
         )
         try:
             yield

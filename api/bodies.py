@@ -18,7 +18,10 @@ Rule = Callable[[Any], object]
 
 
 class RequestBody(msgspec.Struct, kw_only=True):
-    """Base of bodies. `RULES` check what a type cannot say; each raises ValueError with a sentence for people."""
+    """Base of bodies. `RULES` check what a type cannot say; each raises ValueError with a sentence for people.
+
+    A field that is none is passed over, unless the struct says `forbid_unknown_fields`.
+    """
 
     RULES: ClassVar[dict[str, Rule]] = {}
 
@@ -45,6 +48,9 @@ def read_body(type_: type[B], raw: bytes) -> B:
             values[field.name] = _read_field(type_, field, bytes(given[field.encode_name]))
         except ValueError as error:  # msgspec's errors are ValueErrors too
             errors.append(FieldError(field.encode_name, "invalid", _sentence(error)))
+    if type_.__struct_config__.forbid_unknown_fields:
+        unknown = given.keys() - {field.encode_name for field in _fields(type_)}
+        errors += [FieldError(name, "unknown", "There is no such field.") for name in sorted(unknown)]
     if errors:
         raise invalid(*errors)
     return type_(**values)

@@ -1,20 +1,21 @@
 """An example for every operation, rendered by the contract itself, so that they are what one really gets."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
 import msgspec
 from litestar.openapi.spec import Example, OpenAPI, OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody
 
-from api import reconciliation_examples
+from api import delivery_examples, reconciliation_examples, redelivery_examples
 from contracts import v1
 from contracts.v1 import STATUS, V1
 from contracts.v1_audit import audit_log
+from contracts.v1_webhooks import endpoint
 from domain.audit import ActorKind, AuditRow
 from domain.bank import Scheme
 from domain.errors import Code, FieldError, TolemError
-from domain.event import Dialect, Endpoint, EventType
+from domain.event import Dialect, DisabledReason, Endpoint, EndpointSecret, EventType
 from domain.invoice import Invoice, Kind, Reason, State
 from domain.merchant import Connection, Health, Merchant
 from domain.refund import Refund, RefundReason, RefundState
@@ -111,6 +112,17 @@ _ENDPOINT = Endpoint(
     created_at=_AT,
     updated_at=_AT,
 )
+_CHANGED_ENDPOINT = msgspec.structs.replace(
+    _ENDPOINT, events=["invoice.*"], description="Orders and refunds of the web shop", updated_at=_LATER
+)
+_DISABLED_ENDPOINT = msgspec.structs.replace(
+    _ENDPOINT, enabled=False, disabled_at=_LATER, disabled_reason=DisabledReason.MERCHANT, updated_at=_LATER
+)
+_OLD_SECRET = EndpointSecret(id="whs_7jq2m5v3o5y3c6d2xk4wz7h5ud", created_at=_AT, expires_at=None)
+_ROTATED_SECRETS = [
+    EndpointSecret(id="whs_2k4wz7h5ud7jq2m5v3o5y3c6dx", created_at=_LATER, expires_at=None),
+    msgspec.structs.replace(_OLD_SECRET, expires_at=_LATER + timedelta(hours=48)),
+]
 _EVENT = Event(
     id="evt_5jq2m7v3o5y3c6d2xk4wz7h5uc",
     merchant_id=_MERCHANT.id,
@@ -155,14 +167,17 @@ _ERROR_OF_STATUS = {
     503: TolemError(Code.ENGINE_UNAVAILABLE),
 }
 _CONFLICTS = {
+    **delivery_examples.CONFLICTS,
     "cancelInvoice": TolemError(Code.INVOICE_ALREADY_PAID, details={"state": "paid"}),
     "refundInvoice": TolemError(Code.REFUND_EXCEEDS_AVAILABLE, details={"available": "7500.00"}),
     "createRefund": TolemError(Code.INVOICE_NOT_PAID, details={"state": "pending"}),
     "simulateRefund": TolemError(Code.ILLEGAL_TRANSITION, details={"state": "completed"}),
     "simulateInvoice": TolemError(Code.ILLEGAL_TRANSITION, details={"state": "canceled"}),
+    "testWebhook": TolemError(Code.WEBHOOK_ENDPOINT_DISABLED),
     "createReconciliation": TolemError(
         Code.RECONCILIATION_RUNNING, details={"reconciliation_id": reconciliation_examples.RUNNING.id}
     ),
+    "redeliverWebhooks": TolemError(Code.REDELIVERY_RUNNING, details={"redelivery_id": redelivery_examples.RUNNING.id}),
 }
 
 _REQUESTS: dict[str, Any] = {
@@ -179,8 +194,12 @@ _REQUESTS: dict[str, Any] = {
     "refundInvoice": {"amount": 2500, "reason": "Нет в наличии"},
     "createRefund": {"invoice_id": _PENDING.id, "amount": 2500, "reason": "Нет в наличии"},
     "simulateRefund": {"status": "completed"},
-    "createWebhook": {"url": _ENDPOINT.url, "events": _ENDPOINT.events},
+    "createWebhook": {"url": _ENDPOINT.url, "events": _ENDPOINT.events, "description": _ENDPOINT.description},
+    "updateWebhook": {"events": ["invoice.*"], "description": "Orders and refunds of the web shop"},
+    "rotateWebhookSecret": {"overlap_hours": 48},
+    **delivery_examples.REQUESTS,
     **reconciliation_examples.REQUESTS,
+    **redelivery_examples.REQUESTS,
 }
 
 
@@ -205,12 +224,21 @@ def _answers(shape: V1) -> dict[str, Any]:
         "verifyOrganization": {"verified": True, "organization": organization},
         "getMe": organization,
         "getKaspiSession": v1.session(_CONNECTION),
-        "listWebhooks": {"items": [v1.endpoint(_ENDPOINT)]},
-        "createWebhook": v1.endpoint(_ENDPOINT, _SECRET),
+        "listWebhooks": {"items": [endpoint(_ENDPOINT)]},
+        "createWebhook": endpoint(_ENDPOINT, _SECRET),
+        "getWebhook": endpoint(_ENDPOINT, secrets=[_OLD_SECRET]),
+        "updateWebhook": endpoint(_CHANGED_ENDPOINT, secrets=[_OLD_SECRET]),
+        "deleteWebhook": None,
+        "enableWebhook": endpoint(_ENDPOINT, secrets=[_OLD_SECRET]),
+        "disableWebhook": endpoint(_DISABLED_ENDPOINT, secrets=[_OLD_SECRET]),
+        "rotateWebhookSecret": endpoint(_ENDPOINT, _SECRET, _ROTATED_SECRETS),
         "testWebhook": {"status": "queued", "endpoint_id": _ENDPOINT.id},
         "listEvents": {"items": [shape.event(_EVENT)], "page_size": 20, "has_more": False, "next_cursor": None},
         "getEvent": shape.event(_EVENT),
+        "streamEvents": f"id: {_EVENT.id}\nevent: {_EVENT.type}\ndata: {_json(shape.event(_EVENT))}\n\n",
+        **delivery_examples.ANSWERS,
         **reconciliation_examples.ANSWERS,
+        **redelivery_examples.ANSWERS,
         "listAuditLogs": {"items": [audit_log(_AUDIT_ROW)], **page},
         "live": {"status": "ok"},
         "ready": {"status": "ok", "database": "ok", "engine": "ok"},
@@ -242,6 +270,10 @@ def _describe(operation: Operation, answer: Any, shape: V1) -> None:
             if int(status) == STATUS[Code.INVOICE_ALREADY_PAID]:
                 error = _CONFLICTS.get(name, error)
             _put(response.content, shape.error(error, _REQUEST_ID, _AT))
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 class _Kept(Enum):

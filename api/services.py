@@ -2,18 +2,23 @@
 
 import msgspec
 
+from api.streams import Streams
 from contracts.v1 import V1
 from db.audit_reads import AuditReads
+from db.delivery_reads import DeliveryReads
 from db.endpoints import Endpoints
 from db.event_reads import EventReads
+from db.job_reads import JobReads
 from db.reads import Reads
 from db.reconciliation_reads import ReconciliationReads
 from db.reconciliations import Reconciliations
+from db.redeliveries import Redeliveries
 from db.refund_reads import RefundReads
 from db.registry import MerchantRecords
+from db.replaying import Replaying
 from db.watches import Watches
 from runtime.secrets import SealBox
-from runtime.settings import Api, Invoices, Reconciliation
+from runtime.settings import Api, Invoices, Reconciliation, Webhooks
 from webhooks.guard import EgressRules
 from workflows.client import Engine
 
@@ -37,4 +42,10 @@ class Services(msgspec.Struct, frozen=True):
     reconciliations: ReconciliationReads
     reconciliation_records: Reconciliations
     reconciliation: Reconciliation
+    webhooks: Webhooks
+    deliveries: DeliveryReads
+    replaying: Replaying
+    jobs: JobReads
+    redeliveries: Redeliveries
     temporal_lag: float = 1.0
+    streams: Streams = msgspec.field(default_factory=Streams)

@@ -36,8 +36,9 @@ _DELIVERIES = text(
     "select e.id as event_id, extract(epoch from e.created_at)::double precision as made, d.endpoint_id, d.state,"
     " d.attempts, d.last_error, d.last_status,"
     " (select count(*) from delivery_attempts a where a.delivery_id = d.id and a.status between 200 and 299"
-    "   and a.error is null) as accepted"
-    " from events e left join deliveries d on d.event_id = e.id where e.type = 'invoice.status_changed'"
+    "   and a.error is null) as accepted, w.disabled_reason"
+    " from events e join webhook_endpoints w on w.merchant_id = e.merchant_id"
+    " left join deliveries d on d.event_id = e.id where e.type = 'invoice.status_changed'"
 )
 _OPEN = text("select count(*) from deliveries where state = 'pending'")
 
@@ -51,7 +52,7 @@ class Merchant(msgspec.Struct):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """An event and what became of it in the books; nothing but the first two where it has no delivery."""
+    """An event and what became of it in the books; without a delivery where the endpoint was disabled before it."""
 
     event_id: str
     made: float
@@ -61,6 +62,7 @@ class Told(msgspec.Struct, frozen=True):
     last_error: str | None
     last_status: int | None
     accepted: int
+    disabled_reason: str | None
 
 
 async def measure_storm(options: Options, say: Callable[[str], None]) -> list[Storm]:
@@ -170,7 +172,8 @@ class _Run:
             problems[f"{len(books)} deliveries for {self._options.events} events"] += 1
         for told in books:
             if told.endpoint_id is None or told.state is None:
-                problems["an event without a delivery"] += 1
+                if told.disabled_reason is None:
+                    problems["an event without a delivery"] += 1
                 continue
             receiver = receiver_of[told.endpoint_id]
             if receiver.illness is Illness.WELL and told.event_id in receiver.first:
@@ -179,7 +182,12 @@ class _Run:
                 problems[problem] += 1
         for receiver in self._receivers:
             duplicates += sum(count - 1 for count in receiver.accepted.values())
-        ends = Counter(f"{receiver_of[one.endpoint_id].illness}: {_end(one)}" for one in books if one.endpoint_id)
+        ends = Counter(
+            f"{receiver_of[one.endpoint_id].illness}: {_end(one)}"
+            if one.endpoint_id
+            else f"kept without a delivery (endpoint disabled: {one.disabled_reason})"
+            for one in books
+        )
         return Storm(
             ill=ill,
             events=len(books),

@@ -23,6 +23,10 @@ class Contracts:
         """Of v1."""
         return self.v1.refund_answer(refund, request_id)
 
+    def tells(self, event: Event, dialect: Dialect) -> bool:
+        """What ApiPay would not say, its endpoints are not told; ours are told everything."""
+        return dialect is not Dialect.APIPAY or self.apipay.tells(event)
+
     def webhook(self, event: Event, endpoint_id: str, dialect: Dialect) -> bytes:
         """The bytes that are stored, signed and sent."""
         match dialect:

@@ -1,6 +1,6 @@
 """The JSON of v1 about webhooks: endpoints, the delivery log, redeliveries, the queue of jobs."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -32,7 +32,7 @@ class EndpointJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """A webhook endpoint. `secret` is shown once, in the answer that made it.
 
     `failing_percent` is how far an endpoint that only fails is on its way to being disabled; `secrets` stands in the
-    answers about one endpoint.
+    answers about one endpoint that exists, the newest first.
     """
 
     id: Annotated[str, Meta(examples=["whe_3jq2m7v5o5y3c6d2xk4wz7h5ue"])]
@@ -156,7 +156,7 @@ def delivery_detail(one: Delivery, body: bytes, attempts: list[DeliveryAttempt])
     )
 
 
-def _delivery(one: Delivery) -> dict[str, object]:
+def _delivery(one: Delivery) -> dict[str, Any]:
     return {
         "id": one.id,
         "event_id": one.event_id,

@@ -62,7 +62,10 @@ async def announce(
     previous_state: str | None = None,
     except_endpoint: str | None = None,
 ) -> list[DeliveryRef]:
-    """Writes the event and one delivery per endpoint that wants it (`except_endpoint` never); gives the deliveries."""
+    """Writes the event and one delivery per endpoint that wants it and whose dialect tells it; gives the deliveries.
+
+    `except_endpoint` never gets one.
+    """
     event = Event(
         id=new_id(EVENT),
         merchant_id=thing.merchant_id,
@@ -79,7 +82,8 @@ async def announce(
     values = {"merchant": thing.merchant_id, "sandbox": is_sandbox, "except": except_endpoint}
     found = await connection.execute(_ENDPOINTS, values)
     endpoints = [Addressee(row.id, Dialect(row.dialect)) for row in found if wanted(type_, row.events)]
-    return await deliver_to(connection, renderer, event, endpoints)
+    told = [one for one in endpoints if renderer.tells(event, one.dialect)]
+    return await deliver_to(connection, renderer, event, told)
 
 
 async def _write_event(connection: AsyncConnection, event: Event) -> None:

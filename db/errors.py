@@ -5,8 +5,13 @@ DatabaseError
 ├── BankPaymentTaken      another invoice already has this bank payment
 ├── IssueWindowMissed     it was asked for too late; nothing was written and nothing may be issued
 ├── RefundRefused         the books allow no such refund; nothing was written
+├── TooManyEndpoints      the merchant has all the webhook endpoints it may have; nothing was written
+├── TooManySecrets        the endpoint has all the secrets in force it may have; nothing was written
+├── RedeliveryRuns        the endpoint's last redelivery is not over; nothing was written
 └── ReconciliationRuns    the connection's last reconciliation is not over; nothing was written
 """
+
+from datetime import datetime
 
 from domain.errors import Code
 
@@ -36,9 +41,34 @@ class RefundRefused(DatabaseError):
         self.available = available
 
 
+class TooManyEndpoints(DatabaseError):
+    """`most` is how many a merchant may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__("too many webhook endpoints")
+        self.most = most
+
+
+class TooManySecrets(DatabaseError):
+    """`most` can be in force at once; `room_at` is when the next of them ends, if any does by itself."""
+
+    def __init__(self, most: int, room_at: datetime | None) -> None:
+        super().__init__("too many webhook secrets")
+        self.most = most
+        self.room_at = room_at
+
+
 class ReconciliationRuns(DatabaseError):
     """One at a time per connection; `run_id` is the one that is not over."""
 
     def __init__(self, run_id: str) -> None:
         super().__init__("a reconciliation is running")
         self.run_id = run_id
+
+
+class RedeliveryRuns(DatabaseError):
+    """One at a time per endpoint; `redelivery_id` is the one that is not over."""
+
+    def __init__(self, redelivery_id: str) -> None:
+        super().__init__("a redelivery is running")
+        self.redelivery_id = redelivery_id

@@ -17,14 +17,14 @@ from domain.rendering import Event
 
 # What stands in `events.object`, by the prefix of `object_id`; a test event has no object.
 _SHAPES: dict[str, Any] = {INVOICE: Invoice, REFUND: Refund, CONNECTION: Connection, ENDPOINT: Endpoint | None}
-_COLUMNS = (
+EVENT_COLUMNS = (
     "id, merchant_id, type, object_id, sequence, cause, is_sandbox, created_at, object as object_json, previous_state"
 )
-_EVENT = text(f"select {_COLUMNS} from events where merchant_id = :merchant and id = :id and created_at >= :since")
+_EVENT = text(f"select {EVENT_COLUMNS} from events where merchant_id = :merchant and id = :id and created_at >= :since")
 # Everything older than the oldest transaction that may still write an event is final: an event's moment is read from
 # the database's clock inside its transaction, so it is never before that transaction's start. Only tolem_app writes
 # events, and a role sees its own sessions here.
-_HORIZON = text(
+HORIZON = text(
     "select least(statement_timestamp(), min(xact_start)) from pg_stat_activity"
     " where datname = current_database() and usename = current_user and pid <> pg_backend_pid()"
 )
@@ -66,7 +66,7 @@ class EventReads:
         async with as_merchant(self._engine, merchant_id) as connection:
             found = await connection.execute(_EVENT, {"merchant": merchant_id, "id": event_id, "since": since})
             row = found.mappings().one_or_none()
-        return None if row is None else _to_event(row)
+        return None if row is None else to_event(row)
 
     async def page(self, merchant_id: str, wanted: EventFilter) -> EventPage:
         """One page by keyset."""
@@ -75,15 +75,15 @@ class EventReads:
         async with as_merchant(self._engine, merchant_id) as connection:
             if wanted.ascending:
                 # A statement of its own, before: the next one's snapshot then sees all that had ended by this look.
-                values["horizon"] = (await connection.execute(_HORIZON)).scalar_one()
+                values["horizon"] = (await connection.execute(HORIZON)).scalar_one()
                 where += " and created_at < :horizon"
             listed = text(
-                f"select {_COLUMNS} from events where {where}"
+                f"select {EVENT_COLUMNS} from events where {where}"
                 f" order by created_at {direction}, id {direction} limit :limit"
             )
             paging = {"merchant": merchant_id, "limit": wanted.limit + 1}
             rows = (await connection.execute(listed, values | paging)).mappings().all()
-        return EventPage(items=[_to_event(row) for row in rows[: wanted.limit]], has_more=len(rows) > wanted.limit)
+        return EventPage(items=[to_event(row) for row in rows[: wanted.limit]], has_more=len(rows) > wanted.limit)
 
 
 def _conditions(wanted: EventFilter) -> tuple[str, dict[str, Any]]:
@@ -112,7 +112,8 @@ def _conditions(wanted: EventFilter) -> tuple[str, dict[str, Any]]:
     return " and ".join(parts), values
 
 
-def _to_event(row: RowMapping) -> Event:
+def to_event(row: RowMapping) -> Event:
+    """A row of `EVENT_COLUMNS`."""
     prefix = str(row["object_id"]).partition("_")[0]
     thing = msgspec.json.decode(row["object_json"], type=_SHAPES[prefix])
     given = {name: row[name] for name in Event.__struct_fields__ if name != "object"}

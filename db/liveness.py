@@ -7,9 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from db.engine import transaction
 from db.resuming import invoice_order, refund_order
 from domain.invoice import OpenInvoice
+from domain.redelivery import Redeliver
 from domain.refund import OpenRefund
 
-# Pages by id through partial indexes (ix_invoices_live, ix_refunds_live, ix_deliveries_pending): what is over costs
+# Pages by id through partial indexes (ix_invoices_live, ix_refunds_live, ix_deliveries_pending, …): what is over costs
 # nothing. Who changed a moment ago has a story, or its starter is at work.
 _INVOICES = text(
     "select id from invoices where (state in ('processing', 'pending') or attention is not null) and id > :after"
@@ -25,6 +26,10 @@ _DELIVERIES = text(
     " from (select * from deliveries where state = 'pending' and id > :after"
     "   and next_attempt_at < now() - make_interval(secs => cast(:grace as double precision)) order by id limit :limit"
     " ) d join events e on e.id = d.event_id order by d.id"
+)
+_REDELIVERIES = text(
+    "select merchant_id, id as redelivery_id from redeliveries where state = 'running' and id > :after"
+    " and created_at < now() - make_interval(secs => cast(:grace as double precision)) order by id limit :limit"
 )
 
 
@@ -63,6 +68,12 @@ class Liveness:
         async with transaction(self._engine) as connection:
             found = await connection.execute(_DELIVERIES, {"after": after, "grace": grace, "limit": limit})
             return [msgspec.convert(row, Overdue) for row in found.mappings()]
+
+    async def redeliveries(self, *, after: str, grace: float, limit: int) -> list[Redeliver]:
+        """The commands of redeliveries that are not over, and were asked for longer than `grace` seconds ago."""
+        async with transaction(self._engine) as connection:
+            found = await connection.execute(_REDELIVERIES, {"after": after, "grace": grace, "limit": limit})
+            return [msgspec.convert(row, Redeliver) for row in found.mappings()]
 
     async def invoice_order(self, invoice_id: str) -> OpenInvoice | None:
         """The command that tells its story again."""

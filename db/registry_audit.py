@@ -1,5 +1,7 @@
 """What the audit log says of merchants, keys, links to the bank, and webhook endpoints."""
 
+from enum import StrEnum
+
 from domain.audit import Actor, ActorKind, AuditEntry, standing
 from domain.event import DisabledReason, Endpoint
 from domain.merchant import Health, Mode
@@ -9,6 +11,7 @@ REVOKED = "revoked"
 RETIRED = "retired"
 ENABLED = "enabled"
 DISABLED = "disabled"
+DELETED = "deleted"
 
 
 def merchant_created(merchant_id: str, operator: str) -> AuditEntry:
@@ -107,6 +110,47 @@ def endpoint_created(
         after=ENABLED,
         request_id=request_id,
     )
+
+
+class EndpointAct(StrEnum):
+    """What a merchant's key does to an endpoint that exists, as the log's `action` says it."""
+
+    UPDATED = "webhook_endpoint.updated"
+    DELETED = "webhook_endpoint.deleted"
+    ENABLED = "webhook_endpoint.enabled"
+    DISABLED = "webhook_endpoint.disabled"
+    SECRET_ROTATED = "webhook_endpoint.secret_rotated"  # noqa: S105 -- an action
+
+
+def endpoint_acted(
+    act: EndpointAct,
+    before: Endpoint,
+    *,
+    key: str,
+    request_id: str | None,
+    after: str | None = None,
+    note: str | None = None,
+) -> AuditEntry:
+    """By a merchant's key. `before` is the endpoint until now, `after` its new standing where that changed.
+
+    `note` names fields and never tells what stands in them: a URL can carry a secret.
+    """
+    return AuditEntry(
+        merchant_id=before.merchant_id,
+        actor=Actor(kind=ActorKind.KEY, id=key),
+        action=act,
+        object_type="webhook_endpoint",
+        object_id=before.id,
+        is_sandbox=before.is_sandbox,
+        before=None if after is None else _endpoint_standing(before),
+        after=after,
+        request_id=request_id,
+        note=note,
+    )
+
+
+def _endpoint_standing(endpoint: Endpoint) -> str:
+    return ENABLED if endpoint.enabled else standing(DISABLED, endpoint.disabled_reason)
 
 
 def endpoint_disabled_by_us(endpoint: Endpoint, reason: DisabledReason, delivery_id: str) -> AuditEntry:

@@ -35,5 +35,8 @@ class Renderer(Protocol):
     def refund_answer(self, refund: Refund, request_id: str) -> tuple[int, bytes]:
         """HTTP status and body that tell that this refund is recorded."""
 
+    def tells(self, event: Event, dialect: Dialect) -> bool:
+        """Whether endpoints of this dialect are told of the event, where they subscribe to its type."""
+
     def webhook(self, event: Event, endpoint_id: str, dialect: Dialect) -> bytes:
         """The body of a webhook, in the endpoint's own words."""

@@ -130,6 +130,20 @@ def postgres_url(value: str) -> Secret:
     return Secret(value)
 
 
+def proxy_url(value: str) -> Secret:
+    """The URL is kept as written; its password makes it a secret."""
+    hint = "write http://host:port or https://user:password@host:port, without a path"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError(hint) from None
+    shaped = parts.scheme in ("http", "https") and parts.hostname and port
+    if not shaped or parts.path not in ("", "/") or parts.query or parts.fragment or not re.fullmatch("[!-~]+", value):
+        raise ValueError(hint)
+    return Secret(value)
+
+
 def schedule(value: str) -> tuple[int, ...]:
     """Waits in seconds, each counted from the attempt before it.
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from runtime import env_parsers as parsers
+from runtime.client_settings import Client
 from runtime.env import Env, Loader, Problem, Row, Section, Settings, SettingsError
 from runtime.reconciliation_settings import Reconciliation
 from runtime.secrets import KeyRing, Secret, parse_keyring
+from runtime.webhook_settings import Webhooks
 
-__all__ = ["SECTIONS", "Reconciliation", "Settings", "SettingsError", "describe", "load"]
-
-_WEBHOOK_SCHEDULE = "5,30,120,600,1800,7200,18000,36000,50400,72000,86400,daily"
+__all__ = ["SECTIONS", "Client", "Reconciliation", "Settings", "SettingsError", "Webhooks", "describe", "load"]
 
 
 class Database(Section, frozen=True, kw_only=True):
@@ -244,82 +244,6 @@ class Invoices(Section, frozen=True, kw_only=True):
     ]
 
 
-class Webhooks(Section, frozen=True, kw_only=True):
-    title: ClassVar[str] = "Webhooks"
-    allowed_hosts: Annotated[
-        tuple[str, ...],
-        Env(
-            "TOLEM_WEBHOOK_ALLOWED_HOSTS",
-            "comma list of host or host:port that may be private addresses (for development)",
-            parsers.names,
-            "",
-        ),
-    ]
-    allow_http: Annotated[
-        bool,
-        Env(
-            "TOLEM_WEBHOOK_ALLOW_HTTP",
-            "allow receivers without TLS for live events too (sandbox endpoints may always use http)",
-            parsers.flag,
-            "false",
-        ),
-    ]
-    per_endpoint: Annotated[
-        int,
-        Env(
-            "TOLEM_WEBHOOK_PER_ENDPOINT",
-            "attempts to one endpoint at the same time, per worker; an endpoint that is slow gets fewer",
-            parsers.whole(1, 1_000),
-            "10",
-        ),
-    ]
-    places: Annotated[
-        int,
-        Env(
-            "TOLEM_WEBHOOK_PLACES",
-            "attempts at the same time, per worker; slow endpoints together take at most half of them",
-            parsers.whole(2, 10_000),
-            "500",
-        ),
-    ]
-    disable_after_hours: Annotated[
-        int,
-        Env(
-            "TOLEM_WEBHOOK_DISABLE_AFTER_HOURS",
-            "hours of nothing but failures after which an endpoint is disabled, at least 12",
-            parsers.whole(12, 8_760),
-            "120",
-        ),
-    ]
-    secret_overlap_hours: Annotated[
-        int,
-        Env(
-            "TOLEM_WEBHOOK_SECRET_OVERLAP_HOURS",
-            "how long the secret before a rotation still signs, where the rotation does not say",
-            parsers.whole(0, 720),
-            "24",
-        ),
-    ]
-    timeout_seconds: Annotated[
-        float,
-        Env(
-            "TOLEM_WEBHOOK_TIMEOUT_SECONDS",
-            "one whole attempt, the body included",
-            parsers.seconds(1, 50),
-            "30",
-        ),
-    ]
-    schedule_seconds: Annotated[
-        tuple[int, ...],
-        Env(
-            "TOLEM_WEBHOOK_SCHEDULE_SECONDS",
-            "waits between attempts; daily at the end repeats a day's wait to day 30",
-            parsers.schedule,
-            _WEBHOOK_SCHEDULE,
-        ),
-    ]
-
-
 class Worker(Section, frozen=True, kw_only=True):
     title: ClassVar[str] = "Worker"
     sandbox: Annotated[bool, Env("TOLEM_WORKER_SANDBOX", "run workflows in the strict sandbox", parsers.flag, "true")]
@@ -415,6 +339,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Webhooks,
     Worker,
     Log,
+    Client,
     Dev,
 )
 

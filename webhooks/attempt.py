@@ -13,7 +13,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     `delivered` is true for a 2xx whose body ended (or was cut by us) in time, and for nothing else; then and only
     then `error` is None. `status` may be set beside an error: a 200 whose body dripped past the limit is a
     `timeout`. `latency_ms` runs from dialling to the end of the body. `response_excerpt` has at most 2,000
-    characters and no NUL, which Postgres text cannot hold. `retry_after` is seconds, 1 … 86400.
+    characters and no NUL, which Postgres text cannot hold. `retry_after` is seconds, 1 … 86400. `request_headers` are
+    those that went out, `host` left out; empty where nothing did (refused, not resolved, not reached).
     """
 
     delivered: bool

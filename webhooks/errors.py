@@ -9,6 +9,7 @@ class FailureCode(StrEnum):
     URL_REFUSED = "url_refused"  # the URL, or an address its name resolves to, is not one we call
     DNS_FAILED = "dns_failed"
     CONNECT_FAILED = "connect_failed"
+    PROXY_FAILED = "proxy_failed"  # our own egress proxy: away, refuses us, or does not speak HTTP
     TLS_FAILED = "tls_failed"
     TIMEOUT = "timeout"  # connecting, or the whole attempt including the body
     CONNECTION_RESET = "connection_reset"  # the connection broke before the answer was complete

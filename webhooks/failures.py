@@ -13,8 +13,14 @@ from webhooks.errors import FailureCode
 # the handshake leaves anyio as a bare ssl.SSLError. UnicodeError: a label no resolver can encode.
 ATTEMPT_FAILURES = (httpx.TransportError, SSRFGuardError, OSError, UnicodeError)
 
+_BY_KIND: tuple[tuple[tuple[type[Exception], ...], FailureCode], ...] = (
+    ((SSRFGuardError,), FailureCode.URL_REFUSED),
+    ((httpx.ProxyError,), FailureCode.PROXY_FAILED),
+    ((TimeoutError, httpx.TimeoutException), FailureCode.TIMEOUT),
+)
 _DIALLING = "connection.connect_tcp"
 _HANDSHAKE = "connection.start_tls"
+_SENDING = "http11.send_request_headers"
 
 
 class Progress:
@@ -26,19 +32,21 @@ class Progress:
 
     def __init__(self) -> None:
         self.step = ""
+        # Whether a byte of the request may have left: what is refused, unresolved or not reached sends none.
+        self.sending = False
 
     async def __call__(self, event: str, info: Mapping[str, object]) -> None:
         step, _, moment = event.rpartition(".")
         if moment == "started":
             self.step = step
+            self.sending = self.sending or step == _SENDING
 
 
 def failure_code(failure: Exception, step: str) -> FailureCode:
     """The word for one of ATTEMPT_FAILURES. The exception's text is not used: it may repeat the URL."""
-    if isinstance(failure, SSRFGuardError):
-        return FailureCode.URL_REFUSED
-    if isinstance(failure, TimeoutError | httpx.TimeoutException):
-        return FailureCode.TIMEOUT
+    for kinds, code in _BY_KIND:
+        if isinstance(failure, kinds):
+            return code
     chain = tuple(_origins(failure))
     if step == _DIALLING:
         unresolved = any(isinstance(link, socket.gaierror | UnicodeError) for link in chain)

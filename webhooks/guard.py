@@ -22,15 +22,19 @@ _ANY_PORT = frozenset(range(1, 65536))
 _AMBIGUOUS = re.compile(r"[\x00-\x20\x7f\\]")
 # The WHATWG rule: a host whose last label is a number is an IPv4 address, in octal, hex or short form too.
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
-_LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa")
+# Reserved, or handed out by routers, containers and companies for names of their own; none is in the public root.
+_LOCAL_SUFFIXES = (
+    ".localhost", ".localdomain", ".local", ".internal", ".home.arpa", ".home", ".lan", ".corp", ".intranet",
+    ".private", ".svc",
+)  # fmt: skip
 
 
 class EgressRules(msgspec.Struct, frozen=True, kw_only=True):
-    """Exceptions from "https to public addresses only".
+    """Exceptions from "https to public addresses only, http beside it for sandbox endpoints".
 
     `allowed_hosts`: "host", "host:port", "[ipv6]" or "[ipv6]:port", exact, for which private addresses and plain
     http are fine (development, tests, a merchant in the same network). `allow_http`: plain http to public
-    addresses. Raises ValueError for an entry that cannot mean a host.
+    addresses for live endpoints too. Raises ValueError for an entry that cannot mean a host.
     """
 
     allowed_hosts: frozenset[str] = frozenset()
@@ -50,37 +54,39 @@ class Route(Enum):
     """Which policy a URL's connection is made under."""
 
     PUBLIC = "public"
+    PLAIN = "plain"  # http to public addresses
     ALLOWED = "allowed"
 
 
-def check_url(url: str, rules: EgressRules) -> None:
+def check_url(url: str, rules: EgressRules, *, is_sandbox: bool = False) -> None:
     """Refuse a URL that could never be delivered to, without any I/O; for registration.
+
+    A sandbox endpoint may use plain http: its events say nothing about real money or real payers.
 
     A name that passes can still resolve to a refused address later: only the sender can see that. A fragment is
     refused because it is never sent, so a URL that has one is not the URL its owner means.
     Raises UrlRefused with the reason.
     """
-    route_of(url, rules)
+    route_of(url, rules, is_sandbox=is_sandbox)
 
 
-def route_of(url: str, rules: EgressRules) -> Route:
+def route_of(url: str, rules: EgressRules, *, is_sandbox: bool = False) -> Route:
     """The policy to call this URL under. Raises UrlRefused as `check_url` does."""
     target = _origin(url)
     if rules.allows(target.host, target.port):
         return Route.ALLOWED
-    if target.scheme == "http" and not rules.allow_http:
-        raise UrlRefused("Use https:// for this webhook; plain http is not allowed.")
+    if target.scheme == "http" and not (rules.allow_http or is_sandbox):
+        raise UrlRefused("Use https:// for this webhook; plain http is for sandbox endpoints only.")
     _refuse_inner_host(target)
-    return Route.PUBLIC
+    return Route.PLAIN if target.scheme == "http" else Route.PUBLIC
 
 
-def policy_for(route: Route, rules: EgressRules) -> Policy:
+def policy_for(route: Route) -> Policy:
     """What the sockets of a route may reach; applied to every resolved address before it is dialled."""
     if route is Route.ALLOWED:
         return _SHAPE_ONLY
-    schemes = frozenset({"https", "http"} if rules.allow_http else {"https"})
     return Policy(
-        allowed_schemes=schemes,
+        allowed_schemes=frozenset({"http" if route is Route.PLAIN else "https"}),
         allowed_ports=_ANY_PORT,
         denied_networks=REFUSED_ADDRESSES,
         max_url_length=_MAX_ENCODED_LENGTH,

@@ -1,8 +1,7 @@
 """The typed doorway to the workflows, for the API, the CLI and the worker's start."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
@@ -11,9 +10,6 @@ from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
     WorkflowExecutionStatus,
-    WorkflowFailureError,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import (
     SearchAttributePair,
@@ -21,47 +17,31 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
 from activities.delivering import TestEndpoint
-from activities.failures import WINDOW_MISSED
 from activities.looking import BankView
 from activities.reconciling import Reconcile
 from activities.watching import WatchConnection
 from domain.bank import BankFact, Verdict
-from domain.errors import Code, TolemError
+from domain.errors import Code
 from domain.invoice import OpenInvoice, State
 from domain.money import format_amount
+from domain.redelivery import Redeliver
 from domain.refund import OpenRefund, RefundState, SimulatedRefund
 from runtime.temporal_names import MERCHANT, MODE, TaskQueues
 from workflows.delivering import ContinueDelivery, fair
+from workflows.engine_errors import GONE, EngineAway, NotIssued, engine_errors
 from workflows.invoice_messages import AwaitIssued, Cancel, Resolve, Simulate
+from workflows.job_status import JobStatus, look_at
 from workflows.refund_messages import AwaitOpened, RefundLook, ResolveRefund, SimulateRefund
+
+__all__ = ["Engine", "EngineAway", "NotIssued"]
 
 T = TypeVar("T")
 
 LISTED_AT_ONCE = 1000
-_GONE = {RPCStatusCode.NOT_FOUND}
-_TRANSIENT = {
-    RPCStatusCode.UNAVAILABLE,
-    RPCStatusCode.DEADLINE_EXCEEDED,
-    RPCStatusCode.CANCELLED,
-    RPCStatusCode.RESOURCE_EXHAUSTED,
-    RPCStatusCode.ABORTED,
-    RPCStatusCode.INTERNAL,
-    RPCStatusCode.UNKNOWN,
-    # "Workflow Task in failed state": a worker died in the middle of this workflow's task, and the next try is due.
-    RPCStatusCode.FAILED_PRECONDITION,
-}
-
-
-class NotIssued(Exception):
-    """The engine says that nothing was issued in the window it was given; ask again or give up."""
-
-
-class EngineAway(Exception):
-    """Temporal or every worker is unreachable, or too slow for the time given. What happened is not known."""
 
 
 class Engine:
@@ -90,7 +70,7 @@ class Engine:
             static_summary=f"{order.kind} invoice, {format_amount(order.amount)} KZT",
         )
         ask = AwaitIssued(fingerprint=order.fingerprint, issue_before=order.issue_before)
-        with _engine_errors(), suppress(WorkflowAlreadyStartedError):  # the story is over: the books tell it
+        with engine_errors(), suppress(WorkflowAlreadyStartedError):  # the story is over: the books tell it
             async with asyncio.timeout(wait):
                 await self._client.execute_update_with_start_workflow(
                     "issued", ask, id=_issued_id(ask, again=again), start_workflow_operation=start
@@ -110,7 +90,7 @@ class Engine:
 
     async def look_at_invoice(self, invoice_id: str, *, wait: float) -> BankView:
         """What the bank says of the payment now; changes nothing."""
-        with _engine_errors(gone=Code.INVOICE_CLOSED):
+        with engine_errors(gone=Code.INVOICE_CLOSED):
             async with asyncio.timeout(wait):
                 handle = self._client.get_workflow_handle(f"invoice-{invoice_id}")
                 view: BankView = await handle.execute_update("look", id=uuid4().hex, result_type=BankView)
@@ -120,7 +100,7 @@ class Engine:
     async def _update(self, invoice_id: str, name: str, argument: object | None, *, wait: float) -> None:
         handle = self._client.get_workflow_handle(f"invoice-{invoice_id}")
         arguments = [] if argument is None else [argument]
-        with _engine_errors(gone=Code.INVOICE_CLOSED):
+        with engine_errors(gone=Code.INVOICE_CLOSED):
             async with asyncio.timeout(wait):
                 await handle.execute_update(name, args=arguments, id=uuid4().hex, result_type=State)
 
@@ -141,7 +121,7 @@ class Engine:
             search_attributes=_attributes(order),
             static_summary=f"refund of {order.invoice_id}",
         )
-        with _engine_errors(), suppress(WorkflowAlreadyStartedError):  # the story is over: the books tell it
+        with engine_errors(), suppress(WorkflowAlreadyStartedError):  # the story is over: the books tell it
             async with asyncio.timeout(wait):
                 await self._client.execute_update_with_start_workflow(
                     "opened",
@@ -153,7 +133,7 @@ class Engine:
 
     async def resume_refund(self, order: OpenRefund) -> None:
         """Starts a refund's story again where none runs; it goes on from the books and reads before it writes."""
-        with _engine_errors():
+        with engine_errors():
             await self._client.start_workflow(
                 "refund",
                 order,
@@ -182,7 +162,7 @@ class Engine:
     ) -> T:
         handle = self._client.get_workflow_handle(f"refund-{refund_id}")
         arguments = [] if argument is None else [argument]
-        with _engine_errors(gone=Code.REFUND_CLOSED):
+        with engine_errors(gone=Code.REFUND_CLOSED):
             async with asyncio.timeout(wait):
                 answer: T = await handle.execute_update(name, args=arguments, id=uuid4().hex, result_type=result)
                 return answer
@@ -193,7 +173,7 @@ class Engine:
         try:
             await self._client.get_workflow_handle(f"invoice-{invoice_id}").signal("bank_said", fact)
         except RPCError as error:
-            if error.status in _GONE:
+            if error.status in GONE:
                 return False
             raise
         return True
@@ -210,7 +190,7 @@ class Engine:
         await self._resume(order, "books_changed", [])
 
     async def _resume(self, order: OpenInvoice, signal: str, arguments: list[BankFact]) -> None:
-        with _engine_errors():
+        with engine_errors():
             await self._client.start_workflow(
                 "invoice",
                 msgspec.structs.replace(order, resumed=True),
@@ -226,7 +206,7 @@ class Engine:
 
     async def watch_connection(self, merchant_id: str, connection_id: str) -> None:
         """Makes sure that the connection's poller runs; harmless to repeat."""
-        with _engine_errors():
+        with engine_errors():
             await self._client.start_workflow(
                 "kaspi_session",
                 WatchConnection(merchant_id=merchant_id, connection_id=connection_id),
@@ -241,7 +221,7 @@ class Engine:
 
     async def reconcile(self, order: Reconcile) -> None:
         """Makes sure that a reconciliation runs; harmless to repeat, one that is over ends at once."""
-        with _engine_errors():
+        with engine_errors():
             await self._client.start_workflow(
                 "reconciliation",
                 order,
@@ -255,22 +235,39 @@ class Engine:
                 static_summary=f"reconciliation {order.reconciliation_id}",
             )
 
-    async def continue_delivery(self, merchant_id: str, delivery_id: str, *, wait: float = 0.0) -> None:
-        """Starts a webhook's long tail where none runs; its first attempt comes after `wait` seconds."""
-        with _engine_errors():
-            await self._start_delivery(ContinueDelivery(merchant_id=merchant_id, delivery_id=delivery_id, wait=wait))
+    async def redeliver(self, order: Redeliver) -> None:
+        """Makes sure that a redelivery runs; harmless to repeat, one that is over ends at once."""
+        with engine_errors():
+            await self._client.start_workflow(
+                "redelivery",
+                order,
+                id=f"redelivery-{order.redelivery_id}",
+                task_queue=self._queues.deliveries,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                priority=fair(order.merchant_id),
+                search_attributes=TypedSearchAttributes([SearchAttributePair(MERCHANT, order.merchant_id)]),
+                static_summary=f"redelivery {order.redelivery_id}",
+            )
 
-    async def retry_delivery(self, merchant_id: str, delivery_id: str, *, cause: str, wait: float) -> None:
-        """Sends a webhook now: one that is delivered or dead once for each `cause`, one that waits at once.
+    async def continue_delivery(self, merchant_id: str, delivery_id: str, *, wait: float = 0.0) -> None:
+        """Sees to it that a webhook's long tail runs; its next attempt comes after `wait` seconds."""
+        order = ContinueDelivery(merchant_id=merchant_id, delivery_id=delivery_id, wait=wait)
+        with engine_errors():
+            await self._start_delivery(order, signal=("try_in", wait))
+
+    async def deliver_now(self, merchant_id: str, delivery_id: str, *, wait: float) -> None:
+        """Attempts a delivery that the books call due, at once; one that its workflow is waiting for loses its wait.
 
         Returns when Temporal has the wish. `EngineAway`: no answer within `wait` seconds.
         """
-        order = ContinueDelivery(merchant_id=merchant_id, delivery_id=delivery_id, replay=cause)
-        with _engine_errors():
+        with engine_errors():
             async with asyncio.timeout(wait):
-                await self._start_delivery(order, nudge=True)
+                await self._start_delivery(
+                    ContinueDelivery(merchant_id=merchant_id, delivery_id=delivery_id), signal=("try_now",)
+                )
 
-    async def _start_delivery(self, order: ContinueDelivery, *, nudge: bool = False) -> None:
+    async def _start_delivery(self, order: ContinueDelivery, *, signal: tuple[Any, ...]) -> None:
         await self._client.start_workflow(
             "webhook_delivery",
             order,
@@ -278,7 +275,8 @@ class Engine:
             task_queue=self._queues.deliveries,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            start_signal="try_now" if nudge else None,
+            start_signal=signal[0],
+            start_signal_args=signal[1:],
             priority=fair(order.merchant_id),
             search_attributes=TypedSearchAttributes([SearchAttributePair(MERCHANT, order.merchant_id)]),
             static_summary=f"webhook {order.delivery_id}",
@@ -287,23 +285,27 @@ class Engine:
     async def running(self, kind: str) -> set[str]:
         """Ids of the running workflows of a type, by visibility: it lags behind by a moment."""
         query = f"WorkflowType = '{kind}' and ExecutionStatus = 'Running'"
-        with _engine_errors():
+        with engine_errors():
             return {one.id async for one in self._client.list_workflows(query, page_size=LISTED_AT_ONCE)}
 
     async def runs(self, workflow_id: str) -> bool:
         """Whether the workflow runs, by its own record."""
-        with _engine_errors():
+        with engine_errors():
             try:
                 found = await self._client.get_workflow_handle(workflow_id).describe()
             except RPCError as error:
-                if error.status in _GONE:
+                if error.status in GONE:
                     return False
                 raise
         return found.status is WorkflowExecutionStatus.RUNNING
 
+    async def look_at_jobs(self, workflow_ids: list[str], *, wait: float) -> dict[str, JobStatus]:
+        """What is known of each of them after `wait` seconds at most (`workflows.job_status`); raises nothing."""
+        return await look_at(self._client, workflow_ids, wait=wait)
+
     async def test_webhook(self, order: TestEndpoint, *, wait: float) -> None:
         """Queues a test event for an endpoint."""
-        with _engine_errors(), suppress(WorkflowAlreadyStartedError):
+        with engine_errors(), suppress(WorkflowAlreadyStartedError):
             async with asyncio.timeout(wait):
                 await self._client.start_workflow(
                     "webhook_test",
@@ -342,36 +344,3 @@ def _issued_id(ask: AwaitIssued, *, again: bool) -> str:
     """
     shared = f"issued-{ask.fingerprint[:32]}"
     return f"{shared}-{ask.issue_before.timestamp():.6f}" if again else shared
-
-
-def _business(error: WorkflowUpdateFailedError) -> Exception:
-    """A workflow's typed refusal as our error; whatever else it is, is an engine failure."""
-    cause = error.cause
-    if isinstance(cause, WorkflowFailureError):
-        cause = cause.cause
-    type_ = cause.type if isinstance(cause, ApplicationError) else None
-    if type_ in {WINDOW_MISSED, "AcceptedUpdateCompletedWorkflow"}:
-        return NotIssued(type_)
-    if isinstance(cause, ApplicationError) and type_ in set(Code):
-        details = cause.details[0] if cause.details and isinstance(cause.details[0], dict) else {}
-        return TolemError(Code(type_), details={str(k): str(v) for k, v in details.items()})
-    return EngineAway(type_ or type(cause).__name__)
-
-
-@contextmanager
-def _engine_errors(*, gone: Code | None = None) -> Iterator[None]:
-    """Temporal's failures in our words; `gone` is the code for a workflow that does not run."""
-    try:
-        yield
-    except WorkflowUpdateFailedError as error:
-        raise _business(error) from error
-    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-        raise EngineAway("no answer in time") from error
-    except RPCError as error:
-        if gone is not None and error.status in _GONE:
-            raise TolemError(gone) from error
-        if error.status in _TRANSIENT:
-            raise EngineAway(error.status.name) from error
-        raise
-    except RuntimeError as error:  # how a lazy client says that its first connection failed
-        raise EngineAway("not connected") from error

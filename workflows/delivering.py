@@ -22,12 +22,11 @@ FAIRNESS_KEY_BYTES = 64
 
 
 class ContinueDelivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A delivery that is not at its end; `wait` is the seconds to the next attempt, `replay` a wish to send again."""
+    """A delivery that the books call pending; `wait` is the seconds to the next attempt."""
 
     merchant_id: str
     delivery_id: str
     wait: float = 0.0
-    replay: str | None = None
 
 
 def fair(merchant_id: str) -> Priority:

@@ -149,6 +149,15 @@ WEBHOOK_RETRY = CallOptions(
     retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
 )
 
+# A stretch of a redelivery: it ends by itself after five minutes and the wait or the attempt it is in, and goes on from
+# the books. A failure is our own (the database or Temporal is away).
+WEBHOOK_REDELIVER = CallOptions(
+    start_to_close_timeout=timedelta(minutes=30),
+    heartbeat_timeout=timedelta(seconds=12),
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
+)
+
 # A stretch of a reconciliation: it ends by itself after a minute or one slow batch, and goes on from the books, so a
 # dead worker costs one batch. A bank that is away comes back as a result; a retry means our process or the database.
 RECONCILE_WALK = CallOptions(

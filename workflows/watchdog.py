@@ -14,6 +14,7 @@ _ROUNDS = {
     "refunds": Guarding.refunds,
     "pollers": Guarding.pollers,
     "deliveries": Guarding.deliveries,
+    "redeliveries": Guarding.redeliveries,
 }
 
 

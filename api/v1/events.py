@@ -71,8 +71,8 @@ class EventController(Controller):
     ) -> EventPageJson:
         """GET /v1/events."""
         wanted = EventFilter(
-            since=_since(services, principal),
-            types=_types(types),
+            since=readable_since(services, principal),
+            types=types_of(types),
             object_id=paging.clean(object_id, "object_id"),
             is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
             date_from=days.first_moment(date_from, "date_from"),
@@ -94,16 +94,17 @@ class EventController(Controller):
     @get("/{event_id:str}", summary="Get an event", operation_id="getEvent", responses=errors(400, 401, 404, 503))
     async def read(self, services: Services, principal: Principal, event_id: str) -> EventJson:
         """GET /v1/events/{id}."""
-        found = await _visible_event(services, principal, event_id)
+        found = await visible_event(services, principal, event_id)
         if found is None:
             raise TolemError(Code.NOT_FOUND)
         return services.v1.event(found)
 
 
-async def _visible_event(services: Services, principal: Principal, event_id: str) -> Event | None:
+async def visible_event(services: Services, principal: Principal, event_id: str) -> Event | None:
+    """The event, None where there is none that this key may read now."""
     if "\x00" in event_id:
         return None
-    found = await services.events.event(principal.merchant.id, event_id, _since(services, principal))
+    found = await services.events.event(principal.merchant.id, event_id, readable_since(services, principal))
     return None if found is None or (sees_sandbox_only(principal) and not found.is_sandbox) else found
 
 
@@ -115,17 +116,19 @@ async def _place(
         return paging.start(cursor, 1, 1)[0]
     if cursor:
         raise fields.wrong("after", "Give a cursor or an event, not both.")
-    event = await _visible_event(services, principal, after)
+    event = await visible_event(services, principal, after)
     if event is None:
         raise fields.wrong("after", "There is no such event, or it can no longer be read.")
     return event.created_at, event.id
 
 
-def _since(services: Services, principal: Principal) -> datetime:
+def readable_since(services: Services, principal: Principal) -> datetime:
+    """The oldest moment of which events can still be read."""
     return principal.database_now - timedelta(days=services.api.events_readable_days)
 
 
-def _types(given: list[str] | None) -> list[EventType] | None:
+def types_of(given: list[str] | None) -> list[EventType] | None:
+    """The query's `type`, repeated or with commas; `TolemError` names it where one is unknown."""
     names = [name.strip() for part in given or [] for name in part.split(",") if name.strip()]
     if not set(names) <= set(EventType):
         raise fields.wrong("type", f"Must be of {', '.join(EventType)}.")

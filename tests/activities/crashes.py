@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-import worker
 from kaspi.directory import BankDirectory, BankLimits
+from operations import sealed
 from tests.activities.mortal import Process
 from tests.activities.town import Town
 from tests.support.waiting import until
@@ -83,7 +83,7 @@ async def struck(town: Town, call: str, fault: str) -> AsyncIterator[Struck]:
     wanted = FAULTS[fault]
     patience = READ_TIMEOUT if wanted is not None and wanted.impatient else 10
     banks = BankDirectory(
-        worker._connection_loader(town.books.records, town.box), BankLimits(read_timeout=patience, concurrency=32)
+        sealed.connection_loader(town.books.records, town.box), BankLimits(read_timeout=patience, concurrency=32)
     )
     made = Struck(town, call, wanted, banks)
     try:

@@ -11,7 +11,6 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-import worker
 from activities import failures
 from activities.attempting import IN_HAND_WAIT, Attempting, AttemptPolicy
 from activities.delivering import Delivering, DeliverWebhook
@@ -19,6 +18,7 @@ from activities.delivering import TestEndpoint as AskForTest  # its own name loo
 from db.endpoints import new_endpoint_id
 from domain.event import Attempted, DeliveryState
 from domain.invoice import State
+from operations import sealed
 from runtime.secrets import SealBox
 from tests.activities.town import Town
 from tests.db.books import Shop
@@ -58,7 +58,7 @@ async def attempting(town: Town, box: SealBox, tails: Tails) -> AsyncIterator[At
     async with Sender(rules, attempt_seconds=5) as sender:
         yield Attempting(
             town.books.deliveries,
-            worker._poster(sender, box),
+            sealed.poster(sender, box),
             Lanes(per_endpoint=2),
             tails,
             AttemptPolicy(schedule=SCHEDULE, disable_after=DISABLE_AFTER),
@@ -342,21 +342,23 @@ async def test_the_tail_waits_before_its_first_attempt_and_then_fails_until_it_i
 
 
 async def test_a_replay_begins_the_schedule_anew_with_the_same_bytes_and_is_made_once_for_its_cause(
-    delivering: Delivering, shop: Shop, order: DeliverWebhook, receiver: WebhookReceiver
+    attempting: Attempting, delivering: Delivering, shop: Shop, order: DeliverWebhook, receiver: WebhookReceiver
 ) -> None:
-    receiver.answer_next(*[Answer(status=500)] * 3)
+    receiver.answer_next(*[Answer(status=500)] * 4)
     for _ in range(3):
         await attempt(delivering, order)
     assert (await row(shop, order))["state"] == "dead"
-    receiver.answer_next(Answer(status=500))
-    again = DeliverWebhook(merchant_id=order.merchant_id, delivery_id=order.delivery_id, replay="ask-1")
-    with pytest.raises(ApplicationError) as failed:
-        await retry(delivering, again, 1)
-    assert failed.value.next_retry_delay is not None
-    assert failed.value.next_retry_delay.total_seconds() <= 1.2 * 5
-    booked = await retry(delivering, again)
+
+    async def again() -> Attempted:
+        return await attempting.once(order.merchant_id, order.delivery_id, replay="redelivery-1")
+
+    failed = await again()
+    assert (failed.state, failed.attempts) == (DeliveryState.PENDING, 4)
+    assert failed.retry_after is not None
+    assert failed.retry_after <= 1.2 * 5
+    booked = await again()
     assert (booked.state, booked.attempts) == (DeliveryState.DELIVERED, 5)
-    assert (await retry(delivering, again)).attempts == 5
+    assert (await again()).attempts == 5
     assert len(receiver.requests) == 5
     assert len({(got.body, got.headers["webhook-id"]) for got in receiver.requests}) == 1
     assert (await row(shop, order))["replayed_at"] is not None

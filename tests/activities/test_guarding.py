@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -9,8 +10,10 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.guarding import FIRST_ATTEMPT_LASTS, PAGE, Guarded, Guarding, GuardLimits
 from db.liveness import Liveness
+from db.redeliveries import Redeliveries
 from dev.postgres import Database
 from domain.invoice import Kind, OpenInvoice, State
+from domain.redelivery import Redeliver, Redelivery, RedeliveryKind, RedeliveryState
 from domain.refund import OpenRefund
 from tests.db.books import Books, Shop
 from workflows.client import EngineAway
@@ -52,8 +55,11 @@ class Engine:
     async def watch_connection(self, merchant_id: str, connection_id: str) -> None:
         self._start(f"kaspi-session-{connection_id}")
 
-    async def continue_delivery(self, merchant_id: str, delivery_id: str) -> None:
+    async def continue_delivery(self, merchant_id: str, delivery_id: str, *, wait: float = 0.0) -> None:
         self._start(f"delivery-{delivery_id}")
+
+    async def redeliver(self, order: Redeliver) -> None:
+        self._start(f"redelivery-{order.redelivery_id}")
 
 
 @dataclass
@@ -166,3 +172,41 @@ async def test_a_webhook_that_was_tried_before_is_not_left_to_a_story(watch: Wat
     await watch.books.do("update deliveries set attempts = 1")
     assert await watch.round("deliveries") == Guarded(alive=1, restarted=1, failed=0)
     assert watch.engine.started == [f"delivery-{delivery_id}"]
+
+
+async def test_a_redelivery_that_lost_its_workflow_is_started_again(watch: Watch) -> None:
+    lost, runs, over = [
+        await _redelivery(watch, f"rdl_{name}", state) for name, state in (("a", None), ("b", None), ("c", "canceled"))
+    ]
+    watch.engine.runs_now.add(runs)
+    assert await watch.round("redeliveries") == Guarded(alive=2, restarted=1, failed=0)
+    assert watch.engine.started == [lost]
+    assert over not in watch.engine.asked
+    assert await watch.round("redeliveries") == Guarded(alive=2, restarted=0, failed=0)
+
+
+async def _redelivery(watch: Watch, id_: str, state: str | None) -> str:
+    now = datetime.now(UTC)
+    records = Redeliveries(watch.books.app)
+    run = Redelivery(
+        id=id_,
+        merchant_id=watch.shop.id,
+        endpoint_id=await watch.shop.endpoint(),
+        is_sandbox=False,
+        kind=RedeliveryKind.ALL,
+        since=now - timedelta(days=1),
+        until=now,
+        state=RedeliveryState.RUNNING,
+        found=0,
+        delivered=0,
+        handed_over=0,
+        place_at=None,
+        place_id=None,
+        asked_by="key_1",
+        created_at=now - timedelta(minutes=1),
+        finished_at=None,
+    )
+    await records.open(run, request_id="req_1")
+    if state is not None:
+        await records.cancel(watch.shop.id, id_, asked_by="key_1", request_id="req_1")
+    return f"redelivery-{id_}"

@@ -12,7 +12,6 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-import worker
 from activities import failures
 from activities.refunding import (
     SEND_WITHIN_SECONDS,
@@ -36,6 +35,7 @@ from domain.refund import (
     ReturnOutcome,
 )
 from kaspi.directory import BankDirectory, BankLimits
+from operations import sealed
 from tests.activities.town import Town
 from tests.activities.wire import Wire
 from tests.db.books import Shop
@@ -207,7 +207,7 @@ async def at_port(town: Town, shop: Shop, port: int) -> AsyncIterator[Refunding]
     url = "update connections set base_url = :url where merchant_id = :id"
     await town.books.do(url, url=f"https://127.0.0.1:{port}/r3/v01", id=shop.id)
     banks = BankDirectory(
-        worker._connection_loader(town.books.records, town.box), BankLimits(read_timeout=10, concurrency=8)
+        sealed.connection_loader(town.books.records, town.box), BankLimits(read_timeout=10, concurrency=8)
     )
     yield Refunding(town.books.refunds, banks)
     await banks.aclose()

@@ -9,7 +9,6 @@ from typing import Any
 
 from temporalio.testing import ActivityEnvironment
 
-import worker
 from activities.adopting import Adopting
 from activities.bank_calls import BankCalls, PaymentRef
 from activities.issuing import IssueLimits, IssueOutcome, Issuing
@@ -21,6 +20,7 @@ from domain.invoice import OpenInvoice, bank_reference
 from domain.merchant import Connection
 from kaspi.config import KaspiConfig
 from kaspi.directory import BankDirectory, BankLimits
+from operations import sealed
 from operations.connections import ConnectionPlan, connect_bank
 from runtime.secrets import SealBox
 from tests.db.books import BIN, Books, Shop
@@ -41,7 +41,7 @@ class Town:
         self.admin = emulator.admin
         self.box = box
         self.banks = BankDirectory(
-            worker._connection_loader(self.books.records, box), BankLimits(read_timeout=10, concurrency=8)
+            sealed.connection_loader(self.books.records, box), BankLimits(read_timeout=10, concurrency=8)
         )
         self.issuing = Issuing(self.books.ledger, self.banks, LIMITS)
         self.calls = BankCalls(self.banks, self.books.ledger)

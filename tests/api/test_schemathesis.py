@@ -28,6 +28,9 @@ CHECKS = (
     "ensure_resource_availability",
 )
 
+# An answer without an end can't be waited for; tests/api/test_event_stream.py asks it the wrong questions instead.
+ENDLESS = "streamEvents"
+
 
 async def test_made_up_requests_break_nothing_on_any_operation(stack: Stack, played_with: Shop, tmp_path: Path) -> None:
     key = played_with.test.headers["x-api-key"]
@@ -36,7 +39,7 @@ async def test_made_up_requests_break_nothing_on_any_operation(stack: Stack, pla
     sized = ("--max-examples", "4", "--seed", "42", "--phases", "examples,coverage,fuzzing", "--continue-on-failure")
     done = await create_subprocess_exec(
         *(str(program), "run", url, "--header", f"X-API-Key: {key}", "--checks", ",".join(CHECKS), *sized),
-        *("--no-color", "--warnings", "off"),
+        *("--no-color", "--warnings", "off", "--exclude-operation-id", ENDLESS),
         cwd=tmp_path,
         stdout=PIPE,
         stderr=STDOUT,
@@ -45,5 +48,5 @@ async def test_made_up_requests_break_nothing_on_any_operation(stack: Stack, pla
     assert done.returncode == 0, said
     paths = (await played_with.test.get(url)).json()["paths"]
     operations = sum(method in {"get", "post", "put", "patch", "delete"} for item in paths.values() for method in item)
-    assert f"Operations:       {operations} selected / {operations} total" in said
-    assert "Tested: " + str(operations) in said
+    assert f"Operations:       {operations - 1} selected / {operations} total" in said
+    assert f"Tested: {operations - 1}" in said

@@ -12,13 +12,15 @@ from msgspec import UNSET
 
 from contracts.qr_image import qr_png, qr_svg
 from contracts.times import show, show_optional
-from contracts.v1 import STATUS, V1, endpoint, merchant, session
+from contracts.v1 import STATUS, V1, merchant, session
+from contracts.v1_webhooks import endpoint
 from domain.errors import RETRYABLE, Code, FieldError, TolemError, invalid
-from domain.event import Endpoint, EventType
+from domain.event import DisabledReason, Endpoint, EndpointSecret, EventType
 from domain.invoice import Attention, Invoice, Kind, PublicStatus, Reason, State, public_status
 from domain.merchant import Connection, Health, Merchant
 from domain.rendering import Event
 from tests.contracts.samples import MADE, PUBLIC_URL, connection, invoice
+from tests.contracts.samples import endpoint as sample_endpoint
 
 V = V1(f"{PUBLIC_URL}/")
 PUBLISHED = Path(__file__).parents[3] / "shared" / "contracts" / "arzan-openapi.json"
@@ -238,7 +240,7 @@ def test_the_same_invoice_gives_the_same_bytes() -> None:
 # --- webhooks
 
 
-def event(object_: Invoice | Connection | None, type_: EventType, **changes: Any) -> Event:
+def event(object_: Invoice | Connection | Endpoint | None, type_: EventType, **changes: Any) -> Event:
     fields: dict[str, Any] = {
         "id": "evt_1",
         "merchant_id": "mer_1",
@@ -302,20 +304,63 @@ def test_without_a_link_the_session_says_so() -> None:
     assert set(shown) == set(as_json(session(connection())))
 
 
-def test_an_endpoints_secret_is_shown_only_where_it_is_given() -> None:
-    known = Endpoint(
-        id="whe_1",
-        merchant_id="mer_1",
-        url="https://shop.example/hook",
-        events=["*"],
-        is_sandbox=False,
-        enabled=True,
-        created_at=MADE,
-        updated_at=MADE,
+def test_an_endpoint_byte_for_byte() -> None:
+    ill = sample_endpoint(
+        description="Orders",
+        enabled=False,
+        disabled_at=MADE,
+        disabled_reason=DisabledReason.FAILING,
+        failing_since=MADE,
+        failing_percent=100,
+        last_failure_at=MADE,
+        public_key="whpk_x",
     )
+    at = "2026-11-22T06:17:33.120Z"
+    assert as_json(endpoint(ill)) == {
+        "id": "whe_1",
+        "url": "https://shop.example/hook",
+        "events": ["*"],
+        "dialect": "v1",
+        "description": "Orders",
+        "is_sandbox": False,
+        "enabled": False,
+        "disabled_at": at,
+        "disabled_reason": "failing",
+        "failing_since": at,
+        "failing_percent": 100,
+        "last_success_at": None,
+        "last_failure_at": at,
+        "public_key": "whpk_x",
+        "created_at": at,
+        "updated_at": at,
+    }
+    assert as_json(endpoint(sample_endpoint()))["description"] == ""
+
+
+def test_an_endpoints_secret_is_shown_only_where_it_is_given() -> None:
+    known = sample_endpoint()
     assert "secret" not in as_json(endpoint(known))
     assert endpoint(known).secret is UNSET
     assert as_json(endpoint(known, "whsec_x"))["secret"] == "whsec_x"
+
+
+def test_the_secrets_in_force_are_shown_without_themselves() -> None:
+    secrets = [
+        EndpointSecret(id="whs_2", created_at=MADE, expires_at=None),
+        EndpointSecret(id="whs_1", created_at=MADE, expires_at=MADE + timedelta(days=1)),
+    ]
+    shown = as_json(endpoint(sample_endpoint(), secrets=secrets))
+    assert "secret" not in shown
+    assert shown["secrets"] == [
+        {"id": "whs_2", "created_at": "2026-11-22T06:17:33.120Z", "expires_at": None},
+        {"id": "whs_1", "created_at": "2026-11-22T06:17:33.120Z", "expires_at": "2026-11-23T06:17:33.120Z"},
+    ]
+
+
+def test_a_webhook_about_an_endpoint_shows_it_and_no_secret() -> None:
+    failing = sample_endpoint(failing_since=MADE, failing_percent=70)
+    body = json.loads(V.webhook(event(failing, EventType.WEBHOOK_ENDPOINT_FAILING), "whe_2"))
+    assert (body["endpoint_id"], body["data"]["object"]) == ("whe_2", as_json(endpoint(failing)))
 
 
 def test_a_merchant_is_shown_with_the_mode_of_its_key() -> None:

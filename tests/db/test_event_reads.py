@@ -165,7 +165,7 @@ async def test_the_feed_and_the_stored_webhook_tell_the_same(books: Books, feed:
     (event,) = await walk(feed, shop)
     due = await books.deliveries.due(shop.id, delivery.id)
     assert due is not None
-    shown = msgspec.to_builtins(books.renderer.event(event))
+    shown = msgspec.to_builtins(books.renderer.v1.event(event))
     assert msgspec.json.decode(due.body) == shown | {"endpoint_id": endpoint}
 
 

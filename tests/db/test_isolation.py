@@ -7,12 +7,14 @@ import asyncpg
 import pytest
 
 from db.reconciliations import Reconciliations
+from db.redeliveries import Redeliveries
 from domain.event import AttemptOutcome
 from domain.ids import new_id
 from domain.invoice import State
 from domain.merchant import Mode
 from domain.reconciliation import LineVerdict
 from domain.reconciliation_run import Line, NewRun, Source, Trigger
+from domain.redelivery import Redelivery, RedeliveryKind, RedeliveryState
 from domain.refund import RefundState
 from domain.statement import Operation, StatementRow
 from tests.db.books import Books, Shop, role
@@ -35,13 +37,25 @@ async def furnished(books: Books, name: str) -> Shop:
         delivered=False, status=500, error="http_500", latency_ms=5, excerpt="no", dead=False, wait=10.0
     )
     await books.deliveries.attempted(shop.id, booked.deliveries[0].id, outcome, disable_after=1e6)
-    await books.do(
-        "insert into redeliveries (id, merchant_id, endpoint_id, is_sandbox, kind, since, until, asked_by)"
-        " values (:id, :merchant, :endpoint, false, 'all', now() - interval '1 day', now(), 'key_1')",
+    redelivery = Redelivery(
         id=new_id("rdl"),
-        merchant=shop.id,
-        endpoint=endpoint,
+        merchant_id=shop.id,
+        endpoint_id=endpoint,
+        is_sandbox=False,
+        kind=RedeliveryKind.ALL,
+        since=datetime.now(UTC) - timedelta(days=1),
+        until=datetime.now(UTC),
+        state=RedeliveryState.RUNNING,
+        found=0,
+        delivered=0,
+        handed_over=0,
+        place_at=None,
+        place_id=None,
+        asked_by="key_1",
+        created_at=datetime.now(UTC),
+        finished_at=None,
     )
+    await Redeliveries(books.app).open(redelivery, request_id="req_1")
     await _reconciled(books, shop)
     return shop
 

@@ -210,7 +210,7 @@ async def test_each_wanting_endpoint_gets_one_delivery_with_the_bytes_of_its_own
     await shop.endpoint("invoice.refunded")
     await shop.endpoint("*", sandbox=True)
     off = await shop.endpoint("*")
-    await books.do("update webhook_endpoints set enabled = false where id = :id", id=off)
+    await books.do("update webhook_endpoints set enabled = false, disabled_reason = 'merchant' where id = :id", id=off)
     stranger = await books.merchant()
     await stranger.endpoint("*")
 

@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 import httpx
 import msgspec
 
-import worker
 from contracts.rendering import Contracts
 from db.engine import create_engine
 from db.ledger import Ledger
@@ -24,6 +23,7 @@ from db.watches import Watches
 from domain.reconciliation import LineVerdict
 from domain.reconciliation_run import Line, Source
 from kaspi.directory import BankDirectory, BankLimits
+from operations import sealed
 from runtime import settings as conf
 from runtime.secrets import SealBox
 from tests.support.discrepancies import HEADER, Planted, Planter, kinds, statement_of, wrong_conclusions
@@ -53,7 +53,7 @@ async def planting(shop: Shop) -> AsyncIterator[Planter]:
     environ = system.process_environment()
     settings = conf.load(conf.Database, conf.Keys, conf.Api, environ=environ)
     pool = create_engine(settings[conf.Database].url.reveal(), pool_size=10)
-    loader = worker._connection_loader(MerchantRecords(pool), SealBox(settings[conf.Keys].seal))
+    loader = sealed.connection_loader(MerchantRecords(pool), SealBox(settings[conf.Keys].seal))
     banks = BankDirectory(loader, BankLimits(concurrency=8))
     renderer = Contracts(settings[conf.Api].public_url)
     assert shop.connection_id is not None

@@ -90,10 +90,22 @@ def test_public_https_is_fine(url: str) -> None:
     assert route_of(url, STRICT) is Route.PUBLIC
 
 
-def test_plain_http_only_where_it_is_allowed() -> None:
-    check_url("http://shop.kz/", EgressRules(allow_http=True))
-    with pytest.raises(UrlRefused):
+def test_plain_http_is_for_sandbox_endpoints_and_where_it_is_allowed() -> None:
+    assert route_of("http://shop.kz/", EgressRules(allow_http=True)) is Route.PLAIN
+    assert route_of("http://shop.kz/", STRICT, is_sandbox=True) is Route.PLAIN
+    assert route_of("https://shop.kz/", STRICT, is_sandbox=True) is Route.PUBLIC
+    check_url("http://shop.kz/", STRICT, is_sandbox=True)
+    with pytest.raises(UrlRefused, match="sandbox"):
         check_url("http://shop.kz/", STRICT)
+
+
+def test_a_sandbox_endpoint_gets_http_and_nothing_else_of_the_rules() -> None:
+    for host in INNER_HOSTS:
+        with pytest.raises(UrlRefused):
+            check_url(f"http://{host}/", STRICT, is_sandbox=True)
+    for url in WRONG_SHAPES:
+        with pytest.raises(UrlRefused):
+            check_url(url, STRICT, is_sandbox=True)
 
 
 @pytest.mark.parametrize(

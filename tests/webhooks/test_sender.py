@@ -1,13 +1,17 @@
 import asyncio
 import gzip
+import inspect
 import logging
+import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
 from tests.webhooks.receivers import Receiver, Script, answers, answers_once, hangs, reset, resets, status
+from tests.webhooks.tls_material import certificate, server_side
 from webhooks.attempt import Attempt
 from webhooks.errors import FailureCode
 from webhooks.guard import EgressRules
@@ -53,6 +57,68 @@ async def test_the_bytes_received_are_the_bytes_signed(sender: Sender) -> None:
     assert lower["accept-encoding"] == "identity"
     assert lower["host"] == receiver.place
     assert not {"cookie", "authorization"} & set(lower)
+
+
+async def test_an_attempt_keeps_the_headers_that_went_out(sender: Sender) -> None:
+    signed = sign([new_secret()], "evt_1", datetime.now(UTC), BODY)
+    async with Receiver(answers(status(500))) as receiver:
+        result = await sender.send(receiver.url, signed, BODY)
+    [(head, _)] = receiver.requests
+    sent = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if line)
+    assert sent.pop("Host") == receiver.place
+    assert result.request_headers == sent
+    assert signed.items() <= result.request_headers.items()
+
+
+async def test_an_attempt_that_sent_nothing_keeps_no_headers(sender: Sender, tmp_path: Path) -> None:
+    signed = sign([new_secret()], "evt_1", datetime.now(UTC), BODY)
+    async with Receiver(hangs) as receiver:
+        gone = receiver.url
+    async with Receiver(answers(status(200)), tls=server_side(certificate(tmp_path, address="127.0.0.9"))) as impostor:
+        urls = [gone, f"https://127.0.0.1:{impostor.port}/", "https://10.0.0.1/"]
+        results = [await sender.send(url, signed, BODY) for url in urls]
+    assert [one.error for one in results] == [
+        FailureCode.CONNECT_FAILED, FailureCode.TLS_FAILED, FailureCode.URL_REFUSED,
+    ]  # fmt: skip
+    assert [one.request_headers for one in results] == [{}, {}, {}]
+
+
+async def test_an_attempt_without_an_answer_keeps_what_it_sent(hasty: Sender) -> None:
+    result = await deliver(hasty, hangs)
+    assert result.error is FailureCode.TIMEOUT
+    assert result.request_headers["content-type"] == "application/json"
+
+
+def test_the_published_limits_are_the_defaults() -> None:
+    limits = {name: one.default for name, one in inspect.signature(Sender).parameters.items()}
+    assert (limits["connect_seconds"], limits["attempt_seconds"], RESPONSE_CAP_BYTES) == (5.0, 30.0, 65536)
+
+
+async def test_a_handshake_that_never_ends_is_cut_by_the_connect_limit() -> None:
+    async def says_nothing(receiver: Receiver, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    # Were it not for the limit on connecting, this would run into the test's own.
+    async with Sender(LOOPBACK, connect_seconds=0.2, attempt_seconds=3600) as sender, Receiver(says_nothing) as mute:
+        result = await sender.send(f"https://{mute.place}/", {}, BODY)
+    assert (result.error, mute.connections) == (FailureCode.TIMEOUT, 1)
+
+
+async def test_a_dial_that_nobody_answers_is_cut_by_the_connect_limit() -> None:
+    """A full backlog: Linux drops the SYN, as a firewall does."""
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    port = full.getsockname()[1]
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(("127.0.0.1", port))
+    async with Sender(LOOPBACK, connect_seconds=0.2, attempt_seconds=3600) as sender:
+        result = await sender.send(f"http://127.0.0.1:{port}/", {}, BODY)
+    for one in (*fillers, full):
+        one.close()
+    assert (result.error, result.request_headers) == (FailureCode.TIMEOUT, {})
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 204, 299])

@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,26 +34,6 @@ def address_in_label(label: str) -> list[str]:
 
 def label_for(*addresses: str) -> str:
     return "-".join(ipaddress.ip_address(address).packed.hex() for address in addresses)
-
-
-@pytest.fixture
-async def listeners() -> AsyncIterator[tuple[int, Callable[[], int]]]:
-    """One port on every local address of both families, and how many connections reached it."""
-    async with Receiver(answers(status(200)), host="0.0.0.0") as four:
-        reached = 0
-
-        def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal reached
-            reached += 1
-            writer.close()
-
-        six = socket.socket(socket.AF_INET6)
-        six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        six.bind(("::", four.port))
-        server = await asyncio.start_server(count, sock=six)
-        yield four.port, lambda: four.connections + reached
-        server.close()
-        await server.wait_closed()
 
 
 async def test_the_listeners_do_hear_what_is_allowed(listeners: tuple[int, Callable[[], int]]) -> None:

@@ -12,7 +12,11 @@ from cryptography.x509.oid import NameOID
 
 
 def certificate(folder: Path, *, address: str) -> Path:
-    """A self-signed certificate and its key in one PEM file, valid for this IP address alone."""
+    """A self-signed certificate and its key in one PEM file, valid for this IP address or host name alone."""
+    try:
+        subject: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        subject = x509.DNSName(address)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Tolem test")])
     made = (
@@ -23,7 +27,7 @@ def certificate(folder: Path, *, address: str) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(datetime.now(UTC) - timedelta(days=1))
         .not_valid_after(datetime.now(UTC) + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([subject]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -42,6 +46,9 @@ def server_side(file: Path) -> ssl.SSLContext:
     return context
 
 
-def trusting(file: Path) -> ssl.SSLContext:
-    """What a sender that trusts this certificate uses."""
-    return ssl.create_default_context(cafile=str(file))
+def trusting(*files: Path) -> ssl.SSLContext:
+    """What a sender that trusts these certificates alone uses."""
+    context = ssl.create_default_context(cafile=str(files[0]))
+    for file in files[1:]:
+        context.load_verify_locations(file)
+    return context

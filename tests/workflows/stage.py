@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from temporalio import activity
 from temporalio.client import WorkflowHandle
@@ -20,7 +20,7 @@ from temporalio.worker import Worker
 from activities.adopting import AdoptPayment
 from activities.bank_calls import PaymentRef
 from activities.booking import BookedInvoice
-from activities.delivering import DeliverWebhook, TestEndpoint
+from activities.delivering import Delivering, TestEndpoint
 from activities.guarding import Guarded
 from activities.issuing import IssueOutcome
 from activities.looking import BankView
@@ -34,7 +34,7 @@ from runtime.temporal_names import SEARCH_ATTRIBUTES, TaskQueues
 from runtime.workflow_sandbox import workflow_runner
 from tests.replay.keyring import RING
 from tests.workflows.scene import Scene
-from worker import WORKFLOWS
+from worker import DELIVERY_WORKFLOWS, WORKFLOWS
 from workflows.client import Engine
 
 QUEUES = TaskQueues("stage")
@@ -67,6 +67,7 @@ class Stage:
         self.walks: dict[str, list[Walked | ApplicationError]] = {}
         self.walked: list[str] = []
         self.plans: dict[str, Planned] = {}
+        self.delivering = Delivering(self, cast("Any", None))  # its `test` is played below
 
     def add(self, name: str, kind: Kind, *, is_sandbox: bool, endpoints: Sequence[str]) -> Scene:
         scene = self._scenes[name] = Scene(name, kind, is_sandbox=is_sandbox, endpoints=list(endpoints))
@@ -108,9 +109,9 @@ class Stage:
     async def adopt(self, ask: AdoptPayment) -> Booked:
         return await self._scene(ask.order.invoice_id).adopt(ask)
 
-    @activity.defn(name="webhook.attempt")
-    async def attempt(self, order: DeliverWebhook) -> Attempted:
-        return await self._scenes[order.merchant_id.removeprefix("mer_")].post(order.delivery_id)
+    async def once(self, merchant_id: str, delivery_id: str, *, replay: str | None = None) -> Attempted:
+        """What stands behind the real activities of a delivery."""
+        return await self._scenes[merchant_id.removeprefix("mer_")].post(delivery_id)
 
     @activity.defn(name="webhook.test")
     async def test(self, order: TestEndpoint) -> list[DeliveryRef]:
@@ -151,6 +152,10 @@ class Stage:
     async def guard_deliveries(self) -> Guarded:
         return self._round("deliveries")
 
+    @activity.defn(name="watchdog.redeliveries")
+    async def guard_redeliveries(self) -> Guarded:
+        return self._round("redeliveries")
+
     @activity.defn(name="kaspi.watch")
     async def watch(self, order: WatchConnection) -> WatchEnded:
         return await self._scenes[order.connection_id.removeprefix("con_")].watch(order)
@@ -185,6 +190,7 @@ async def open_stage() -> AsyncIterator[Stage]:
                     stage.guard_refunds,
                     stage.guard_pollers,
                     stage.guard_deliveries,
+                    stage.guard_redeliveries,
                 ],
                 workflow_runner=workflow_runner(sandboxed=True),
             ),
@@ -200,7 +206,15 @@ async def open_stage() -> AsyncIterator[Stage]:
                 # A poller hears of its end with a heartbeat, and those are not sent at once.
                 max_heartbeat_throttle_interval=timedelta(milliseconds=100),
             ),
-            Worker(stage.client, task_queue=QUEUES.webhooks, activities=[stage.attempt, stage.test]),
+            Worker(stage.client, task_queue=QUEUES.webhooks, activities=[stage.delivering.attempt, stage.test]),
+            Worker(
+                stage.client,
+                task_queue=QUEUES.deliveries,
+                workflows=DELIVERY_WORKFLOWS,
+                activities=[stage.delivering.retry],
+                workflow_runner=workflow_runner(sandboxed=True),
+                max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+            ),
         ):
             await workers.enter_async_context(worker)
         yield stage

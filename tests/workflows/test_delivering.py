@@ -142,21 +142,35 @@ async def test_a_nudge_during_a_request_waits_for_what_becomes_of_it(new_bill: N
     assert bill.scene.asked.count(attempt) == 3
 
 
-async def test_a_replay_sends_what_is_over_once_and_a_nudge_joins_one_that_waits(new_bill: NewBill) -> None:
+async def test_what_is_over_is_sent_again_and_a_nudge_joins_one_that_waits(new_bill: NewBill) -> None:
     bill = new_bill(endpoints=("a",))
     await paid(bill)
     delivery, merchant = bill.delivery_id(2, "a"), bill.scene.order.merchant_id
     bill.scene.posts["a"].extend([pending(86_400), DELIVERED])
     engine = bill.stage.engine
-    await engine.retry_delivery(merchant, delivery, cause="ask-1", wait=WAIT)
+    await engine.deliver_now(merchant, delivery, wait=WAIT)
     await bill.scene.until_asked(f"post {delivery}", 2)
-    assert bill.stage.replays[-1] == "ask-1"
     tail = bill.delivery(2, "a")
     await until_waiting(tail, attempt=2)
-    await engine.retry_delivery(merchant, delivery, cause="ask-2", wait=WAIT)
+    await engine.deliver_now(merchant, delivery, wait=WAIT)
     assert await tail.result() is DeliveryState.DELIVERED
     assert bill.scene.asked.count(f"post {delivery}") == 3
-    assert bill.stage.replays[-1] == "ask-1"  # the same wish goes on; the nudge only ended its wait
+
+
+async def test_a_redelivery_that_failed_in_between_moves_the_next_attempt(new_bill: NewBill) -> None:
+    bill = new_bill(endpoints=("a",))
+    bill.scene.posts["a"].extend([pending(86_400)])
+    await paid(bill)
+    tail = bill.delivery(2, "a")
+    await until_waiting(tail, attempt=2)
+    await bill.stage.engine.continue_delivery(bill.scene.order.merchant_id, bill.delivery_id(2, "a"), wait=600.0)
+    await until_event(tail, EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, times=2)
+    waits = await until_waiting(tail, attempt=2)
+    planned = waits.next_attempt_schedule_time.ToDatetime() - waits.last_attempt_complete_time.ToDatetime()
+    assert abs(planned - timedelta(seconds=600)) < timedelta(seconds=1)
+    assert bill.scene.asked.count(f"post {bill.delivery_id(2, 'a')}") == 1
+    await bill.stage.skip(tail, planned + timedelta(seconds=1))
+    assert await tail.result() is DeliveryState.DELIVERED
 
 
 async def test_a_happy_delivery_costs_its_story_six_events(new_bill: NewBill) -> None:

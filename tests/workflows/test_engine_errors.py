@@ -4,7 +4,7 @@ import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.errors import Code, TolemError
-from workflows.client import EngineAway, _engine_errors
+from workflows.engine_errors import EngineAway, engine_errors
 
 
 @pytest.mark.parametrize(
@@ -18,16 +18,16 @@ from workflows.client import EngineAway, _engine_errors
     ],
 )
 def test_a_server_that_cannot_now_is_away(status: RPCStatusCode) -> None:
-    with pytest.raises(EngineAway), _engine_errors():
+    with pytest.raises(EngineAway), engine_errors():
         raise RPCError("not now", status, b"")
 
 
 def test_a_workflow_that_does_not_run_has_its_own_code() -> None:
-    with pytest.raises(TolemError) as caught, _engine_errors(gone=Code.INVOICE_CLOSED):
+    with pytest.raises(TolemError) as caught, engine_errors(gone=Code.INVOICE_CLOSED):
         raise RPCError("no such workflow", RPCStatusCode.NOT_FOUND, b"")
     assert caught.value.code is Code.INVOICE_CLOSED
 
 
 def test_what_is_a_defect_of_ours_is_not_hidden() -> None:
-    with pytest.raises(RPCError), _engine_errors():
+    with pytest.raises(RPCError), engine_errors():
         raise RPCError("wrong argument", RPCStatusCode.INVALID_ARGUMENT, b"")
