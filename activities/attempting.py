@@ -9,7 +9,7 @@ import structlog
 
 from domain.event import Attempted, AttemptOutcome, DeliveryState, DueDelivery, NotSent
 from domain.policy import delivery_delay
-from webhooks.errors import LaneBusy
+from webhooks.errors import FailureCode, LaneBusy
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -159,6 +159,7 @@ class Attempting:
             gone=gone,
             url=due.url,
             request_headers=answer.request_headers,
+            ours=answer.error == FailureCode.PROXY_FAILED,
         )
 
     async def _hand_on(self, merchant_id: str, delivery_id: str) -> None:

@@ -107,6 +107,8 @@ class Deliveries:
             health = EndpointHealth(connection, self._renderer, merchant_id, row.endpoint_id)
             if outcome.delivered:
                 news = await health.succeeded()
+            elif outcome.ours:
+                news = []
             else:
                 news = await health.failed(gone=outcome.gone, limit=disable_after, delivery_id=delivery_id)
         return Attempted(state=DeliveryState(row.state), attempts=row.attempts, retry_after=outcome.wait, news=news)

@@ -8,9 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db import audit
 from db.engine import as_merchant
 from db.errors import ReconciliationRuns
-from db.key_hash import key_hash
+from db.kept_answers import KeyedAnswer, keep_answer
 from domain.audit import Actor, ActorKind, AuditEntry
-from domain.merchant import Mode
 from domain.reconciliation_run import Batch, Line, NewRun, Place, Run, RunState, Source, Totals, Trigger, added
 from domain.statement import StatementRow
 
@@ -38,15 +37,6 @@ _ROWS = text(
     " from unnest(cast(:numbers as int[]), cast(:moments as timestamptz[]), cast(:operations as text[]),"
     "   cast(:payments as bigint[]), cast(:amounts as bigint[]), cast(:references as text[]))"
     "   as s(number, happened_at, operation, payment, amount, reference)"
-)
-_KEEP_ANSWER = text(
-    "insert into idempotency_keys"
-    " (merchant_id, mode, operation, key_hash, fingerprint, resource_id, answer_status, answer_body)"
-    " values (:merchant, :mode, :operation, :hash, :fingerprint, :id, :status, :body)"
-    " on conflict on constraint pk_idempotency_keys do update set fingerprint = excluded.fingerprint,"
-    "   resource_id = excluded.resource_id, created_at = now(), answer_status = excluded.answer_status,"
-    "   answer_body = excluded.answer_body"
-    " where idempotency_keys.created_at < now() - interval '30 days'"
 )
 _LOCKED = text(
     "select place, last_line, totals from reconciliations"
@@ -80,23 +70,13 @@ _FINISH = text(
 )
 
 
-class Keyed(msgspec.Struct, frozen=True, kw_only=True):
-    """The idempotency key of an opening, and the answer to keep for it."""
-
-    operation: str
-    key: str
-    fingerprint: str
-    status: int
-    body: bytes
-
-
 class Reconciliations:
     """Writes as the application's role; `open` also as the operator's."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def open(self, new: NewRun, rows: list[StatementRow] | None, keyed: Keyed | None = None) -> Run:
+    async def open(self, new: NewRun, rows: list[StatementRow] | None, keyed: KeyedAnswer | None = None) -> Run:
         """Records the run with its statement, whole or not at all; the same id again gives what stands.
 
         `ReconciliationRuns` names the one of this connection that is not over yet.
@@ -176,7 +156,9 @@ class _Standing(msgspec.Struct, frozen=True):
     totals: Totals
 
 
-async def _open(connection: AsyncConnection, new: NewRun, rows: list[StatementRow] | None, keyed: Keyed | None) -> Run:
+async def _open(
+    connection: AsyncConnection, new: NewRun, rows: list[StatementRow] | None, keyed: KeyedAnswer | None
+) -> Run:
     values = {
         "id": new.id,
         "merchant": new.merchant_id,
@@ -197,9 +179,7 @@ async def _open(connection: AsyncConnection, new: NewRun, rows: list[StatementRo
         some = (rows or [])[begin : begin + ROWS_AT_ONCE]
         await connection.execute(_ROWS, {"id": new.id, "merchant": new.merchant_id} | _columns(some))
     if keyed is not None:
-        kept: dict[str, object] = {"merchant": new.merchant_id, "mode": Mode.LIVE, "operation": keyed.operation}
-        kept |= {"id": new.id, "hash": key_hash(keyed.key), "fingerprint": keyed.fingerprint}
-        await connection.execute(_KEEP_ANSWER, kept | {"status": keyed.status, "body": keyed.body})
+        await keep_answer(connection, new.merchant_id, new.id, keyed)
     await audit.append(connection, _entry(run, "reconciliation.created", None, run.state, new.request_id))
     return run
 

@@ -10,9 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db import audit
 from db.engine import as_merchant
 from db.errors import RedeliveryRuns
-from db.key_hash import key_hash
+from db.kept_answers import KeyedAnswer, keep_answer
 from domain.audit import Actor, ActorKind, AuditEntry
-from domain.merchant import Mode
 from domain.redelivery import Redelivery, RedeliveryState
 
 REDELIVERY_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Redelivery))
@@ -32,30 +31,10 @@ _OPEN = text(
     " values (:id, :merchant_id, :endpoint_id, :is_sandbox, :kind, :since, :until, :asked_by, :created_at)"
     f" on conflict (id) do nothing returning {REDELIVERY_COLUMNS}"
 )
-_KEEP_ANSWER = text(
-    "insert into idempotency_keys"
-    " (merchant_id, mode, operation, key_hash, fingerprint, resource_id, answer_status, answer_body)"
-    " values (:merchant, :mode, :operation, :hash, :fingerprint, :id, :status, :body)"
-    " on conflict on constraint pk_idempotency_keys do update set fingerprint = excluded.fingerprint,"
-    "   resource_id = excluded.resource_id, created_at = now(), answer_status = excluded.answer_status,"
-    "   answer_body = excluded.answer_body"
-    " where idempotency_keys.created_at < now() - interval '30 days'"
-)
 _END = text(
     "update redeliveries set state = :state, finished_at = now()"
     " where merchant_id = :merchant and id = :id and state = 'running'"
 )
-
-
-class KeyedAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The idempotency key of an opening, and the answer to keep for it."""
-
-    mode: Mode
-    operation: str
-    key: str
-    fingerprint: str
-    status: int
-    body: bytes
 
 
 class RedeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,9 +135,7 @@ async def _open(connection: AsyncConnection, new: Redelivery, request_id: str, k
             raise ValueError("the id is another merchant's")  # cannot be: ids are random, or derived with its salt
         return stands
     if keyed is not None:
-        kept: dict[str, object] = {"merchant": new.merchant_id, "mode": keyed.mode, "operation": keyed.operation}
-        kept |= {"id": new.id, "hash": key_hash(keyed.key), "fingerprint": keyed.fingerprint}
-        await connection.execute(_KEEP_ANSWER, kept | {"status": keyed.status, "body": keyed.body})
+        await keep_answer(connection, new.merchant_id, new.id, keyed)
     opened = msgspec.convert(row, Redelivery)
     actor = Actor(kind=ActorKind.KEY, id=opened.asked_by)
     await audit.append(connection, _entry(opened, actor, None, request_id))

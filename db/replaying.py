@@ -11,7 +11,7 @@ from db import audit
 from db.delivery_reads import DELIVERY_COLUMNS
 from db.engine import as_merchant
 from db.errors import DatabaseError
-from db.key_hash import key_hash
+from db.kept_answers import KeyedAnswer, keep_answer
 from domain.audit import Actor, ActorKind, AuditEntry
 from domain.event import Delivery, Dialect
 from domain.ids import DELIVERY, new_id
@@ -38,15 +38,6 @@ _AGAIN = text(
 _SHOWN = text(
     f"select {DELIVERY_COLUMNS} from deliveries d join events e on e.id = d.event_id"
     " where d.merchant_id = :merchant and d.id = any(:ids) order by d.endpoint_id"
-)
-_KEEP = text(
-    "insert into idempotency_keys"
-    " (merchant_id, mode, operation, key_hash, fingerprint, resource_id, answer_status, answer_body)"
-    " values (:merchant, :mode, :operation, :hash, :fingerprint, :id, :status, :body)"
-    " on conflict on constraint pk_idempotency_keys do update set fingerprint = excluded.fingerprint,"
-    "   resource_id = excluded.resource_id, created_at = now(), answer_status = excluded.answer_status,"
-    "   answer_body = excluded.answer_body"
-    " where idempotency_keys.created_at < now() - interval '30 days' returning 1"
 )
 
 
@@ -121,23 +112,18 @@ class Replaying:
         found = await connection.execute(_SHOWN, values)
         again = [msgspec.convert(row, Delivery) for row in found.mappings()]
         if wish.key is not None:
-            await _keep(connection, wish.merchant_id, wish.key, resource_id, wish.key.answer(again))
+            key = wish.key
+            answer = KeyedAnswer(
+                mode=key.mode,
+                operation=key.operation,
+                key=key.key,
+                fingerprint=key.fingerprint,
+                status=key.status,
+                body=key.answer(again),
+            )
+            if not await keep_answer(connection, wish.merchant_id, resource_id, answer):
+                raise KeyTaken("another request with this key was faster")
         return again
-
-
-async def _keep(connection: AsyncConnection, merchant_id: str, key: ReplayKey, resource_id: str, body: bytes) -> None:
-    values = {
-        "merchant": merchant_id,
-        "mode": key.mode,
-        "operation": key.operation,
-        "hash": key_hash(key.key),
-        "fingerprint": key.fingerprint,
-        "id": resource_id,
-        "status": key.status,
-        "body": body,
-    }
-    if (await connection.execute(_KEEP, values)).one_or_none() is None:
-        raise KeyTaken("another request with this key was faster")
 
 
 def _told(wish: Wish, action: str, object_type: str, object_id: str, is_sandbox: bool) -> AuditEntry:

@@ -28,6 +28,7 @@ hide. `tolem settings` prints the same table.
 | Worker (`python worker.py`) | the same, and Database, operators |
 | Migrations (`alembic upgrade head`) | Database, migrations |
 | `tolem` commands | Database, operators; Temporal, Keys and Worker where a command needs them |
+| `tolem listen`, `tolem trigger`, `tolem events` | Commands that speak to the API |
 | `make up` | Development; what it starts gets the rest from it |
 
 `make up` sets addresses, keys and URLs itself; other settings in its environment reach the API and the worker.

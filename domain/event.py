@@ -149,7 +149,8 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class AttemptOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How one attempt went; `wait` is the seconds to the next one, None with `dead`.
 
-    `gone`: the receiver answered 410, which disables its endpoint. `request_headers` are those that were sent.
+    `gone`: the receiver answered 410, which disables its endpoint. `ours`: it failed on our side (the egress proxy) and
+    says nothing of the endpoint. `request_headers` are those that were sent.
     """
 
     delivered: bool
@@ -160,6 +161,7 @@ class AttemptOutcome(msgspec.Struct, frozen=True, kw_only=True):
     dead: bool
     wait: float | None
     gone: bool = False
+    ours: bool = False
     url: str | None = None
     request_headers: dict[str, str] = {}
 

@@ -8,7 +8,8 @@ from random import Random
 
 from webhooks.errors import LaneBusy
 
-# Who takes longer than this is slow: it keeps two places and shares half of all with its like.
+# Who takes longer than this is slow. While its like take less than a quarter of all places it keeps its own; then each
+# has two, and never more than half of all together.
 SLOW_SECONDS = 5.0
 SLOW_PLACES = 2
 # How long an attempt may stand in line in a worker's slot, and how many may, per place of its lane.
@@ -57,9 +58,10 @@ class Lane:
 class Lanes:
     """Places for attempts in this process.
 
-    `per_endpoint` at once to one endpoint, `places` in all. A lane that has become slow goes down to two, and all slow
-    lanes together to half of the places, so that any number of hanging receivers leaves room for the others. Who would
-    have to stand in line for long is turned away with a moment to come back at: it must not hold a worker's slot.
+    `per_endpoint` at once to one endpoint, `places` in all. Slow lanes together take half of the places at most, and
+    where they take more than a quarter each is left two, so that any number of hanging receivers leaves room for the
+    others. Who would have to stand in line for long is turned away with a moment to come back at: it must not hold a
+    worker's slot.
     """
 
     def __init__(
@@ -114,11 +116,17 @@ class Lanes:
             return False
         if not lane.slow:
             return len(lane.running) < self._per_endpoint
-        slow = sum(len(one.running) for one in self._lanes.values() if one.slow)
-        return len(lane.running) < min(SLOW_PLACES, self._per_endpoint) and slow < self._places // 2
+        return len(lane.running) < self._slow_places() and self._slow_running() < self._places // 2
+
+    def _slow_running(self) -> int:
+        return sum(len(one.running) for one in self._lanes.values() if one.slow)
+
+    def _slow_places(self) -> int:
+        crowded = self._slow_running() >= self._places // 4
+        return min(SLOW_PLACES, self._per_endpoint) if crowded else self._per_endpoint
 
     def _busy(self, lane: Lane) -> LaneBusy:
-        places = SLOW_PLACES if lane.slow else self._per_endpoint
+        places = self._slow_places() if lane.slow else self._per_endpoint
         lane.promised = max(lane.promised, self._now()) + lane.takes / places
         wait = min(max(lane.promised - self._now(), SHORTEST_WAIT), LONGEST_WAIT)
         # So that those who were told the longest wait don't all come back at one moment.

@@ -182,6 +182,7 @@ class RefundWorkflow:
             raise refuse(Code.ILLEGAL_TRANSITION, attention=attention or "none", choices=", ".join(fitting) or "none")
 
     async def _resolve_live(self, ask: ResolveRefund) -> None:
+        await self._books.refresh()  # a call that this story gave up may have come to its intent since
         standing = self._books.standing
         if ask.action is RefundResolution.NOT_EXECUTED and not self._bank.doubted():
             await self._declare(ask, outside=None)  # nothing was sent: it needs no word of the bank

@@ -21,8 +21,8 @@ from api.v1.responses import errors
 from contracts import v1_reconciliation as v1
 from contracts.v1_reconciliation import ReconciliationJson, ReconciliationLineJson
 from db.errors import ReconciliationRuns
+from db.kept_answers import KeyedAnswer
 from db.reconciliation_reads import LineFilter
-from db.reconciliations import Keyed
 from domain.errors import Code, FieldError, TolemError, invalid
 from domain.ids import RECONCILIATION, derived_id, new_id
 from domain.merchant import Mode, Principal
@@ -113,7 +113,9 @@ class ReconciliationController(Controller):
         rows = await _rows(asked.statement)
         new = _new(services, principal, asked, rows, key, request_id_of(request.scope))
         answer = msgspec.json.encode(v1.reconciliation(_as_opened(new, rows)))
-        keyed = key and Keyed(operation=OPERATION, key=key, fingerprint=fingerprint, status=201, body=answer)
+        keyed = key and KeyedAnswer(
+            mode=Mode.LIVE, operation=OPERATION, key=key, fingerprint=fingerprint, status=201, body=answer
+        )
         try:
             await services.reconciliation_records.open(new, rows, keyed or None)
         except ReconciliationRuns as running:

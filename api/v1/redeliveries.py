@@ -19,7 +19,7 @@ from api.v1.responses import errors
 from contracts import v1_webhooks
 from contracts.v1_webhooks import RedeliveryJson
 from db.errors import RedeliveryRuns
-from db.redeliveries import KeyedAnswer
+from db.kept_answers import KeyedAnswer
 from domain.errors import Code, FieldError, TolemError, invalid
 from domain.event import Endpoint
 from domain.ids import REDELIVERY, derived_id, new_id

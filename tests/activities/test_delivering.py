@@ -20,6 +20,7 @@ from domain.event import Attempted, DeliveryState
 from domain.invoice import State
 from operations import sealed
 from runtime.secrets import SealBox
+from tests.activities.tails import Tails
 from tests.activities.town import Town
 from tests.db.books import Shop
 from tests.support.receiver import Answer, WebhookReceiver
@@ -27,24 +28,10 @@ from webhooks.guard import EgressRules
 from webhooks.lanes import Lanes
 from webhooks.sender import Sender
 from webhooks.signing import new_secret, verify
-from workflows.client import EngineAway
 
 SCHEDULE = [5.0, 30.0]
 DISABLE_AFTER = 120 * 3600.0
 SECRET = new_secret()
-
-
-class Tails:
-    """Notes which deliveries are to go on by themselves."""
-
-    def __init__(self) -> None:
-        self.started: list[str] = []
-        self.away = False
-
-    async def continue_delivery(self, merchant_id: str, delivery_id: str, *, wait: float = 0.0) -> None:
-        if self.away:
-            raise EngineAway("no answer in time")
-        self.started.append(delivery_id)
 
 
 @pytest.fixture
@@ -255,8 +242,9 @@ async def test_a_deleted_endpoint_gets_nothing(
 async def ill_for(shop: Shop, endpoint: str, hours: float) -> None:
     """As if it had failed each hour for so long, the last time an hour ago."""
     await shop.books.do(
-        "update webhook_endpoints set failing_since = now() - make_interval(secs => cast(:age as double precision)), failing_seconds = :seconds,"
-        " failing_percent = :percent, last_failure_at = now() - interval '1 hour' where id = :id",
+        "update webhook_endpoints set failing_since = now() - make_interval(secs => cast(:age as double precision)),"
+        " failing_seconds = :seconds, failing_percent = :percent, last_failure_at = now() - interval '1 hour'"
+        " where id = :id",
         id=endpoint,
         age=(hours + 1) * 3600.0,
         seconds=hours * 3600.0,

@@ -7,9 +7,10 @@ import asyncpg
 import pytest
 
 from db.errors import ReconciliationRuns
+from db.kept_answers import KeyedAnswer
 from db.reconciliation_books import ReconciliationBooks
 from db.reconciliation_reads import EveryReconciliation, LineFilter, ReconciliationReads
-from db.reconciliations import Keyed, Reconciliations
+from db.reconciliations import Reconciliations
 from domain.ids import RECONCILIATION, new_id
 from domain.invoice import Attention, Kind, Reason, State
 from domain.merchant import Mode
@@ -100,7 +101,7 @@ async def test_the_same_id_opens_once_with_its_statement_and_kept_answer(
     records: Reconciliations, books: Books, shop: Shop
 ) -> None:
     asked = new(shop)
-    keyed = Keyed(operation="reconciliations", key="k1", fingerprint="f1", status=201, body=b"{}")
+    keyed = KeyedAnswer(mode=Mode.LIVE, operation="reconciliations", key="k1", fingerprint="f1", status=201, body=b"{}")
     for _ in range(2):
         run = await records.open(asked, [row(2, 5), row(3, 6)], keyed)
         assert (run.id, run.statement_rows, run.state) == (asked.id, 2, RunState.RUNNING)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import rich_click as click
@@ -179,26 +178,8 @@ def test_the_words_merchants_and_operators_meet_are_explained() -> None:
         assert f'{{"action": "{resolution}"' in operations
 
 
-def python_of(name: str) -> dict[str, Any]:
-    space: dict[str, Any] = {}
-    for language, code in FENCE.findall(text_of(name)):
-        if language == "python":
-            exec(code, space)  # noqa: S102 -- our own document
-    return space
-
-
-def test_the_receiver_s_code_in_the_documents_accepts_ours_and_refuses_others() -> None:
-    documented = python_of("docs/webhooks.md")
-    secret, other, body = new_secret(), new_secret(), '{"сумма":"10000.00"}'.encode()
-    sent = sign([secret], "evt_1", datetime.now(UTC), body)
-    headers = {name.lower(): value for name, value in sent.items()}
-    assert documented["is_ours"](secret, headers, body)
-    assert not documented["is_ours"](other, headers, body)
-    assert not documented["is_ours"](secret, headers, body + b" ")
-    assert not documented["is_ours"](secret, headers | {"webhook-timestamp": "1614265330"}, body)
-    assert documented["is_ours_by_hex"](secret, sent["X-Webhook-Signature"], body)
-    assert not documented["is_ours_by_hex"](other, sent["X-Webhook-Signature"], body)
-    for name in sent:
+def test_every_header_of_a_webhook_is_documented() -> None:
+    for name in sign([new_secret()], "evt_1", datetime.now(UTC), b"{}"):
         assert f"| `{name}` |" in text_of("docs/webhooks.md")
 
 

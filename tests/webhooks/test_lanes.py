@@ -111,7 +111,7 @@ async def test_who_stands_in_line_for_long_is_turned_away(clock: Clock, monkeypa
     await finish(town)
 
 
-async def test_an_endpoint_whose_attempts_hang_is_left_two_places_and_nobody_stands_in_line_there(clock: Clock) -> None:
+async def test_nobody_stands_in_line_at_an_endpoint_whose_attempts_hang(clock: Clock) -> None:
     town = receivers(clock)
     await town.send("a", 4)
     clock.now += SLOW_SECONDS + 1
@@ -119,7 +119,19 @@ async def test_an_endpoint_whose_attempts_hang_is_left_two_places_and_nobody_sta
     assert len(town.busy) == 10
     await town.answer("a", 4)
     await town.send("a", 5)
-    assert town.count("a") == SLOW_PLACES
+    assert town.count("a") == 4  # alone it takes nothing from anybody
+    await finish(town)
+
+
+async def test_a_slow_endpoint_is_left_two_places_where_its_like_take_a_quarter_of_all(clock: Clock) -> None:
+    town = receivers(clock, places=16)
+    for name in ("a", "b", "c"):
+        await town.send(name, 1)
+        clock.now += 30.0
+        await town.answer(name)
+    for name in ("a", "b", "c"):
+        await town.send(name, 4)
+    assert [town.count(name) for name in ("a", "b", "c")] == [4, SLOW_PLACES, SLOW_PLACES]
     await finish(town)
 
 
@@ -127,10 +139,10 @@ async def test_what_is_turned_away_comes_back_one_after_another(clock: Clock) ->
     town = receivers(clock)
     await town.send("a", 4)
     clock.now += 10.0
-    await town.send("a", 40)
+    await town.send("a", 60)
     waits = [one.wait for one in town.busy]
-    # 10 s an attempt, two at once: one more each 5 s, up to the longest wait; jitter ±20 %.
-    expected = [min(5.0 * (index + 1), LONGEST_WAIT) for index in range(40)]
+    # 10 s an attempt, four at once: one more each 2.5 s, up to the longest wait; jitter ±20 %.
+    expected = [min(max(2.5 * (index + 1), SHORTEST_WAIT), LONGEST_WAIT) for index in range(60)]
     assert all(0.8 * want <= wait <= 1.2 * want for want, wait in zip(expected, waits, strict=True))
     await finish(town)
 

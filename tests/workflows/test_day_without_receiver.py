@@ -30,6 +30,7 @@ from runtime.secrets import KeyRing, SealBox
 from runtime.temporal_names import TaskQueues
 from runtime.workflow_sandbox import workflow_runner
 from tests.db.books import Books, Shop
+from tests.replay.recording import UNRECORDED
 from tests.support.receiver import Answer, WebhookReceiver
 from tests.workflows.stage import Stage
 from webhooks.guard import EgressRules
@@ -103,7 +104,7 @@ class Webhooks:
 
 @pytest.fixture
 async def webhooks(stage: Stage, postgres: Database, receiver: WebhookReceiver) -> AsyncIterator[Webhooks]:
-    queues = TaskQueues("day-without-receiver")
+    queues = TaskQueues(f"{UNRECORDED}day")
     box = SealBox(KeyRing("k1", {"k1": os.urandom(32)}))
     books, engine = Books(postgres), Engine(stage.client, queues)
     async with AsyncExitStack() as stack:
