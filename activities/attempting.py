@@ -1,5 +1,7 @@
 """One attempt to deliver a webhook, whoever asks for it: the story of the event, its long tail, or a redelivery."""
 
+import asyncio
+import itertools
 from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import structlog
 
+from db.errors import DatabaseUnavailable
 from domain.event import Attempted, AttemptOutcome, DeliveryState, DueDelivery, NotSent
 from domain.policy import delivery_delay
 from webhooks.errors import FailureCode, LaneBusy
@@ -21,6 +24,13 @@ log = structlog.get_logger(__name__)
 GONE = 410
 # Another attempt of the same delivery is being made by this process: two at once would be a duplicate.
 IN_HAND_WAIT = 5.0
+AGAIN_AT_ONCE = 0.1
+# A database that is away for a moment must not make us send again what has arrived. Within the activity's own time.
+BOOKING_PATIENCE = 20.0
+BOOKING_PAUSES = (0.2, 0.5, 1.0, 2.0)
+HAND_ON_PATIENCE = 5.0
+# Failures that say nothing of the receiver.
+OUR_OWN = frozenset({FailureCode.PROXY_FAILED, FailureCode.SIGNING_FAILED})
 
 
 class Answer(Protocol):
@@ -65,8 +75,8 @@ class Post(Protocol):
 class Lanes(Protocol):
     """How many attempts run at once, in all and per endpoint."""
 
-    def place(self, endpoint_id: str) -> "AbstractAsyncContextManager[None]":
-        """Held during an attempt. Raises `LaneBusy` where waiting for one would take a worker's slot for long."""
+    def place(self, endpoint_id: str, who: str) -> "AbstractAsyncContextManager[None]":
+        """Held during an attempt of `who`. Raises `LaneBusy` where waiting would take a worker's slot for long."""
 
 
 class Tails(Protocol):
@@ -79,7 +89,7 @@ class Tails(Protocol):
 class Attempts(Protocol):
     """Makes attempts, one a call."""
 
-    async def once(self, merchant_id: str, delivery_id: str, *, replay: str | None = None) -> Attempted:
+    async def once(self, merchant_id: str, delivery_id: str) -> Attempted:
         """As `Attempting.once`."""
 
 
@@ -88,6 +98,11 @@ class AttemptPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     schedule: Sequence[float]
     disable_after: float = 120 * 3600.0
+
+    @property
+    def lasts(self) -> float:
+        """How long a delivery that never finds a place is kept trying: as long as the whole schedule, and a day."""
+        return sum(self.schedule) + 24 * 3600.0
 
 
 class Attempting:
@@ -102,44 +117,63 @@ class Attempting:
         self._chance = Random()  # noqa: S311 -- jitter
         self._in_hand: set[str] = set()
 
-    async def once(self, merchant_id: str, delivery_id: str, *, replay: str | None = None) -> Attempted:
+    async def once(self, merchant_id: str, delivery_id: str) -> Attempted:
         """One attempt; PENDING with `retry_after` where it failed, or where no place was free and none was made.
 
-        `replay` names a wish to send again what is delivered or dead: the same name does so once. A delivery that is
-        settled (and not replayed) is left as it is. A crash between the post and its booking means a second post: at
+        A delivery that is settled is left as it is. A crash between the post and its booking means a second post: at
         least once, with the same id and bytes.
         """
         if delivery_id in self._in_hand:
             return Attempted(state=DeliveryState.PENDING, attempts=0, retry_after=IN_HAND_WAIT)
         self._in_hand.add(delivery_id)
         try:
-            return await self._once(merchant_id, delivery_id, replay)
+            return await self._once(merchant_id, delivery_id)
         finally:
             self._in_hand.discard(delivery_id)
 
-    async def _once(self, merchant_id: str, delivery_id: str, replay: str | None) -> Attempted:
-        if replay is not None:
-            await self._deliveries.replay(merchant_id, delivery_id, replay)
+    async def _once(self, merchant_id: str, delivery_id: str) -> Attempted:
         due = await self._deliveries.due(merchant_id, delivery_id)
         if due is None:
             return Attempted(state=DeliveryState.DEAD, attempts=0)
         if due.state is not DeliveryState.PENDING:
             return Attempted(state=due.state, attempts=due.attempts)
         if due.endpoint_deleted or not due.endpoint_enabled:
-            why = NotSent.ENDPOINT_DELETED if due.endpoint_deleted else NotSent.ENDPOINT_DISABLED
-            await self._deliveries.give_up(merchant_id, delivery_id, why)
-            return Attempted(state=DeliveryState.DEAD, attempts=due.attempts)
+            return await self._give_up(due, merchant_id)
         try:
-            async with self._lanes.place(due.endpoint_id):
+            async with self._lanes.place(due.endpoint_id, due.id):
                 answer = await self._post(due)
         except LaneBusy as busy:
-            return Attempted(state=DeliveryState.PENDING, attempts=due.attempts, retry_after=busy.wait)
-        booked = await self._deliveries.attempted(
-            merchant_id, delivery_id, self._outcome(due, answer), disable_after=self._policy.disable_after
-        )
+            return await self._deliveries.postponed(due, merchant_id, busy.wait, patience=self._policy.lasts)
+        booked = await self._book(due, merchant_id, self._outcome(due, answer))
         for ref in booked.news:
             await self._hand_on(merchant_id, ref.id)
         return msgspec.structs.replace(booked, news=[])
+
+    async def _give_up(self, due: DueDelivery, merchant_id: str) -> Attempted:
+        why = NotSent.ENDPOINT_DELETED if due.endpoint_deleted else NotSent.ENDPOINT_DISABLED
+        await self._deliveries.give_up(due, merchant_id, why)
+        left = await self._deliveries.due(merchant_id, due.id)
+        if left is None or left.state is not DeliveryState.PENDING:
+            return Attempted(state=DeliveryState.DEAD if left is None else left.state, attempts=due.attempts)
+        return Attempted(state=DeliveryState.PENDING, attempts=due.attempts, retry_after=AGAIN_AT_ONCE)
+
+    async def _book(self, due: DueDelivery, merchant_id: str, outcome: AttemptOutcome) -> Attempted:
+        """The receiver has had its request: what became of it is booked here if at all possible, because whoever
+        comes later can only send again.
+        """
+        ends = asyncio.get_running_loop().time() + BOOKING_PATIENCE
+        pauses = itertools.chain(BOOKING_PAUSES, itertools.repeat(BOOKING_PAUSES[-1]))
+        for repeat, pause in enumerate(pauses):
+            try:
+                return await self._deliveries.attempted(
+                    due, merchant_id, outcome, disable_after=self._policy.disable_after, again=repeat > 0
+                )
+            except DatabaseUnavailable:
+                if asyncio.get_running_loop().time() + pause > ends:
+                    raise
+                log.warning("attempt_waits_to_be_booked", delivery=due.id)
+                await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
 
     def _outcome(self, due: DueDelivery, answer: Answer) -> AttemptOutcome:
         gone = answer.status == GONE
@@ -159,12 +193,13 @@ class Attempting:
             gone=gone,
             url=due.url,
             request_headers=answer.request_headers,
-            ours=answer.error == FailureCode.PROXY_FAILED,
+            ours=answer.error in OUR_OWN,
         )
 
     async def _hand_on(self, merchant_id: str, delivery_id: str) -> None:
         try:
-            await self._tails.continue_delivery(merchant_id, delivery_id)
+            async with asyncio.timeout(HAND_ON_PATIENCE):
+                await self._tails.continue_delivery(merchant_id, delivery_id)
         except Exception:
             # Its row is due and the watchdog looks for those; this attempt is booked and must not be made again.
             log.exception("news_not_handed_on", delivery=delivery_id)

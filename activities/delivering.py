@@ -62,14 +62,14 @@ class Delivering:
         # A wish to try now cancels this activity; a request that is on its way is waited for all the same, because
         # what it came to must be booked.
         attempt = asyncio.ensure_future(self._attempts.once(order.merchant_id, order.delivery_id))
-        try:
-            async with beating():
+        async with beating():
+            try:
                 tried = await asyncio.shield(attempt)
-        except asyncio.CancelledError:
-            if activity.is_worker_shutdown():  # it had its time to drain
-                attempt.cancel()
-                raise
-            tried = await attempt
+            except asyncio.CancelledError:
+                if not _nudged():  # the worker has had its time to drain
+                    attempt.cancel()
+                    raise
+                tried = await attempt
         if tried.state is DeliveryState.PENDING:
             wait = FALLBACK_WAIT if tried.retry_after is None else tried.retry_after
             raise _not_yet(f"attempt {tried.attempts} failed", wait)
@@ -81,6 +81,12 @@ class Delivering:
         return await self._deliveries.test(
             order.merchant_id, order.endpoint_id, is_sandbox=order.is_sandbox, cause=order.cause
         )
+
+
+def _nudged() -> bool:
+    """The workflow asked for this cancellation, and nothing else did."""
+    why = activity.cancellation_details()
+    return why is not None and why.cancel_requested
 
 
 def _not_yet(what: str, wait: float) -> ApplicationError:

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from temporalio import activity
 
+from activities.heartbeats import beating
 from domain.ids import CONNECTION, ENDPOINT, INVOICE, RECONCILIATION, REFUND
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Guarding:
     @activity.defn(name="watchdog.pollers")
     async def pollers(self) -> Guarded:
         """The poller of every bank connection that is in use or still has payments to watch."""
-        round_ = _Round(await self._starter.running("kaspi_session"), self._starter)
+        round_ = _Round(await self._running("kaspi_session"), self._starter)
         for one in await self._registry.watched_connections():
             start = partial(self._starter.watch_connection, one.merchant_id, one.id)
             round_.look(f"kaspi-session-{one.id}", start)
@@ -99,7 +100,7 @@ class Guarding:
     @activity.defn(name="watchdog.deliveries")
     async def deliveries(self) -> Guarded:
         """Webhooks whose next attempt nobody is going to make."""
-        round_, after = _Round(await self._starter.running("webhook_delivery"), self._starter), ""
+        round_, after = _Round(await self._running("webhook_delivery"), self._starter), ""
         while page := await self._liveness.deliveries(after=after, grace=self._limits.grace, limit=PAGE):
             for one in page:
                 start = partial(self._starter.continue_delivery, one.merchant_id, one.id)
@@ -111,13 +112,17 @@ class Guarding:
     @activity.defn(name="watchdog.redeliveries")
     async def redeliveries(self) -> Guarded:
         """Redeliveries that are not over."""
-        round_, after = _Round(await self._starter.running("redelivery"), self._starter), ""
+        round_, after = _Round(await self._running("redelivery"), self._starter), ""
         while page := await self._liveness.redeliveries(after=after, grace=self._limits.grace, limit=PAGE):
             for one in page:
                 round_.look(f"redelivery-{one.redelivery_id}", partial(self._starter.redeliver, one))
             await round_.settle()
             after = page[-1].redelivery_id
         return await round_.end()
+
+    async def _running(self, kind: str) -> set[str]:
+        async with beating():  # there may be very many
+            return await self._starter.running(kind)
 
     async def _story_tells(self, due: "Overdue") -> bool:
         """True while the story that made the event may still be making the first attempt."""
@@ -129,7 +134,7 @@ class Guarding:
     async def _stories(
         self, kind: str, pages: Callable[..., Awaitable[list[str]]], restart: Callable[[str], Awaitable[None]]
     ) -> Guarded:
-        round_, after = _Round(await self._starter.running(kind), self._starter), ""
+        round_, after = _Round(await self._running(kind), self._starter), ""
         while page := await pages(after=after, grace=self._limits.grace, limit=PAGE):
             for id_ in page:
                 round_.look(f"{kind}-{id_}", partial(restart, id_))

@@ -98,7 +98,7 @@ class _Walk:
         patience = self._limits.patience if self._patient else ()
         failures, attempts = 0, taken.attempts
         while True:
-            tried = await self._attempts.once(self._merchant_id, taken.delivery_id, replay=self._id)
+            tried = await self._attempts.once(self._merchant_id, taken.delivery_id)
             if tried.state is DeliveryState.DELIVERED:
                 return Passed.DELIVERED
             if tried.state is DeliveryState.DEAD:

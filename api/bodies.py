@@ -3,14 +3,16 @@
 from collections.abc import Callable, Generator
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, ClassVar, TypeVar, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, get_origin
 
 import msgspec
+from litestar import Request
 from litestar._openapi.schema_generation import SchemaCreator
 from litestar.dto import AbstractDTO
 from litestar.dto.data_structures import DTOFieldDefinition
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
+from msgspec import NODEFAULT, UNSET
 
 from domain.errors import FieldError, invalid
 
@@ -29,8 +31,35 @@ class RequestBody(msgspec.Struct, kw_only=True):
 B = TypeVar("B", bound=RequestBody)
 
 
+class Draft(Generic[B]):
+    """A body whose wrong fields are not told yet, because a handler knows of more that may be wrong."""
+
+    def __init__(self, type_: type[B], values: dict[str, Any], errors: list[FieldError]) -> None:
+        self._type = type_
+        self._values = values
+        self.errors = errors
+
+    def get(self, name: str) -> Any:
+        """The value of a field that is right, its default where it is absent; UNSET where there is none to look at."""
+        if name in self._values or any(error.field == name for error in self.errors):
+            return self._values.get(name, UNSET)
+        default = next(field.default for field in _fields(self._type) if field.name == name)
+        return UNSET if default is NODEFAULT else default
+
+    def finish(self, *more: FieldError) -> B:
+        """The struct; `TolemError` (invalid_request) lists every wrong field, `more` behind the body's own."""
+        if self.errors or more:
+            raise invalid(*self.errors, *more)
+        return self._type(**self._values)
+
+
 def read_body(type_: type[B], raw: bytes) -> B:
     """The body as its struct; `TolemError` (invalid_request) lists every wrong field."""
+    return read_draft(type_, raw).finish()
+
+
+def read_draft(type_: type[B], raw: bytes) -> Draft[B]:
+    """The body as far as it can be read; `TolemError` (invalid_request) where it is no JSON object."""
     try:
         given = msgspec.json.decode(raw or b"{}", type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
@@ -51,9 +80,7 @@ def read_body(type_: type[B], raw: bytes) -> B:
     if type_.__struct_config__.forbid_unknown_fields:
         unknown = given.keys() - {field.encode_name for field in _fields(type_)}
         errors += [FieldError(name, "unknown", "There is no such field.") for name in sorted(unknown)]
-    if errors:
-        raise invalid(*errors)
-    return type_(**values)
+    return Draft(type_, values, errors)
 
 
 @lru_cache(maxsize=64)  # msgspec reads the annotations anew each time
@@ -84,12 +111,18 @@ def _sentence(error: ValueError) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-class JsonBody(AbstractDTO[B]):
-    """Hands the raw bytes of a request to `read_body`; the OpenAPI schema is the struct's own."""
+class JsonRequest(Request[Any, Any, Any]):
+    """A request whose required body is `{}` where it is empty, so that what is missing has a name."""
 
-    def decode_bytes(self, value: bytes) -> B:
-        """See `read_body`."""
-        return read_body(self.model_type, value)
+    async def body(self) -> bytes:
+        """The bytes of the body."""
+        raw = await super().body()
+        field = self.route_handler.parsed_data_field
+        return raw if raw or field is None or not field.is_required else b"{}"
+
+
+class _Body(AbstractDTO[B]):
+    """A body that is read without a transfer model; the OpenAPI schema is the struct's own."""
 
     @classmethod
     def create_for_field_definition(
@@ -116,3 +149,19 @@ class JsonBody(AbstractDTO[B]):
     def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
         """Never: there is no transfer model."""
         return False
+
+
+class JsonBody(_Body[B]):
+    """Hands the raw bytes of a request to `read_body`."""
+
+    def decode_bytes(self, value: bytes) -> B:
+        """See `read_body`."""
+        return read_body(self.model_type, value)
+
+
+class JsonDraft(_Body[B]):
+    """Hands the raw bytes of a request to `read_draft`, for handlers with checks of their own."""
+
+    def decode_bytes(self, value: bytes) -> Draft[B]:
+        """See `read_draft`."""
+        return read_draft(self.model_type, value)

@@ -178,6 +178,10 @@ _CONFLICTS = {
         Code.RECONCILIATION_RUNNING, details={"reconciliation_id": reconciliation_examples.RUNNING.id}
     ),
     "redeliverWebhooks": TolemError(Code.REDELIVERY_RUNNING, details={"redelivery_id": redelivery_examples.RUNNING.id}),
+    "createWebhook": TolemError(Code.LIMIT_REACHED, details={"limit": "50"}),
+    "rotateWebhookSecret": TolemError(
+        Code.LIMIT_REACHED, details={"limit": "10", "room_at": "2026-11-23T06:17:33.120Z"}
+    ),
 }
 
 _REQUESTS: dict[str, Any] = {

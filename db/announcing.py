@@ -24,8 +24,8 @@ _EVENT = text(
     " values (:id, :merchant, :type, :object_id, :sequence, :cause, :sandbox, :version, :object, :previous, :now)"
 )
 _DELIVERY = text(
-    "insert into deliveries (id, merchant_id, event_id, endpoint_id, body, next_attempt_at)"
-    " values (:id, :merchant, :event, :endpoint, :body, :now)"
+    "insert into deliveries (id, merchant_id, event_id, endpoint_id, is_sandbox, body, next_attempt_at)"
+    " values (:id, :merchant, :event, :endpoint, :sandbox, :body, :now)"
 )
 _DIALECT = text("select dialect from webhook_endpoints where id = :id")
 _SEQUENCE = text("update webhook_endpoints set sequence = sequence + 1 where id = :id returning sequence")
@@ -152,6 +152,7 @@ async def deliver_to(
                     "merchant": event.merchant_id,
                     "event": event.id,
                     "endpoint": ref.endpoint_id,
+                    "sandbox": event.is_sandbox,
                     "body": renderer.webhook(event, one.id, one.dialect),
                     "now": event.created_at,
                 }

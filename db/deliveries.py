@@ -13,9 +13,13 @@ from domain.invoice import DeliveryRef
 from domain.merchant import Health
 from domain.rendering import Renderer
 
+# Seconds: a wish that came during an attempt is seen to at once.
+WISHED_WAIT = 0.5
+
 _DUE = text(
-    "select d.id, d.event_id, e.type as event_type, d.endpoint_id, w.url, w.is_sandbox, w.signing_key_sealed, d.body,"
-    " d.state, d.attempts, d.failures, w.enabled as endpoint_enabled, w.deleted_at is not null as endpoint_deleted,"
+    "select d.id, d.event_id, e.type as event_type, d.replay, d.endpoint_id, w.url, w.is_sandbox, w.signing_key_sealed,"
+    " d.body, d.state, d.attempts, d.failures, w.enabled as endpoint_enabled,"
+    " w.deleted_at is not null as endpoint_deleted,"
     " array(select s.sealed from webhook_secrets s where s.endpoint_id = w.id"
     "   and (s.expires_at is null or s.expires_at > now()) order by s.created_at desc, s.id) as secrets_sealed"
     " from deliveries d join webhook_endpoints w on w.id = d.endpoint_id and w.merchant_id = d.merchant_id"
@@ -26,23 +30,41 @@ _ATTEMPT = text(
     " request_headers) values (:id, :number, :merchant, :status, :error, :latency_ms, :excerpt, :url,"
     " cast(:headers as jsonb)) on conflict (delivery_id, number) do nothing"
 )
+# A wish to send again that came while this attempt was under way (`replay`) outlives its failure: it is due at once. A
+# success counts whatever has been given up meanwhile. `again`: this booking is repeated, its first answer was lost.
 _OUTCOME = text(
-    "update deliveries set attempts = attempts + 1, last_status = :status, last_error = :error,"
-    " failures = case when :delivered then failures else failures + 1 end,"
-    " state = case when :delivered then 'delivered' when :dead then 'dead' else state end,"
+    "update deliveries set attempts = attempts + 1,"
+    " failures = case when state <> 'pending' or :delivered or replay is distinct from cast(:replay as text)"
+    "   then failures else failures + 1 end,"
+    " last_status = case when state = 'pending' or :delivered then :status else last_status end,"
+    " last_error = case when state = 'pending' or :delivered then :error else last_error end,"
     " delivered_at = case when :delivered then coalesce(delivered_at, now()) else delivered_at end,"
-    " next_attempt_at = case when :delivered or :dead then null"
-    "   else now() + make_interval(secs => cast(:wait as double precision)) end"
-    " where merchant_id = :merchant and id = :id and state = 'pending'"
-    " returning state, attempts, endpoint_id"
+    " next_attempt_at = case when :delivered then null when state <> 'pending' then next_attempt_at"
+    "   when replay is distinct from cast(:replay as text) then now() when :dead then null"
+    "   else now() + make_interval(secs => cast(:wait as double precision)) end,"
+    " state = case when :delivered then 'delivered'"
+    "   when state = 'pending' and :dead and replay is not distinct from cast(:replay as text) then 'dead'"
+    "   else state end"
+    " where merchant_id = :merchant and id = :id"
+    " and (not :again or attempts = :seen or (:delivered and state <> 'delivered'))"
+    " returning state, attempts, endpoint_id, replay is distinct from cast(:replay as text) as wished"
 )
 _DEAD = text(
-    "update deliveries set state = 'dead', next_attempt_at = null, last_error = :why, last_status = null"
-    " where merchant_id = :merchant and id = :id and state = 'pending'"
+    "update deliveries d set state = 'dead', next_attempt_at = null, last_error = :why, last_status = null"
+    " from webhook_endpoints w where w.id = d.endpoint_id and d.merchant_id = :merchant and d.id = :id"
+    " and d.state = 'pending' and d.replay is not distinct from cast(:replay as text)"
+    " and (not w.enabled or w.deleted_at is not null)"
 )
-_REPLAY = text(
-    "update deliveries set state = 'pending', failures = 0, next_attempt_at = now(), replay = :cause,"
-    " replayed_at = now() where merchant_id = :merchant and id = :id and replay is distinct from :cause"
+# Turned away for want of a place: no attempt. A line that moves too slowly for the whole of a schedule has an end, too.
+_POSTPONED = text(
+    "update deliveries set"
+    " next_attempt_at = case when coalesce(replayed_at, created_at) < now() - make_interval(secs => :patience)"
+    "   then null else now() + make_interval(secs => :wait) end,"
+    " last_error = case when coalesce(replayed_at, created_at) < now() - make_interval(secs => :patience)"
+    "   then :why else last_error end,"
+    " state = case when coalesce(replayed_at, created_at) < now() - make_interval(secs => :patience)"
+    "   then 'dead' else state end"
+    " where merchant_id = :merchant and id = :id and state = 'pending' returning state, attempts"
 )
 _CLOCK = text("select clock_timestamp()")
 # Announced, but nobody tried to deliver: the poller died between its commit and its report.
@@ -51,7 +73,9 @@ _ORPHANS = text(
     " where e.merchant_id = :merchant and e.object_id = :id and e.cause = :cause"
     " and d.state = 'pending' and d.attempts = 0 and not d.id = any(:telling) order by d.endpoint_id"
 )
-_HEALTH = text(f"select {CONNECTION_COLUMNS}, health_sequence, active from connections where id = :id for update")
+_HEALTH = text(
+    f"select {CONNECTION_COLUMNS}, health_sequence, active from connections where id = :id for no key update"
+)
 _HEALTH_OK = text("update connections set last_ok_at = now() where id = :id")
 _HEALTH_CHANGED = text(
     "update connections set health = :health, health_reason = :reason, health_changed_at = now(),"
@@ -76,26 +100,33 @@ class Deliveries:
         return None if row is None else msgspec.convert(row, DueDelivery)
 
     async def attempted(
-        self, merchant_id: str, delivery_id: str, outcome: AttemptOutcome, *, disable_after: float
+        self, due: DueDelivery, merchant_id: str, outcome: AttemptOutcome, *, disable_after: float, again: bool = False
     ) -> Attempted:
-        """Books one attempt and what it says of the endpoint; on a settled delivery it changes nothing.
+        """Books one request, what became of the delivery, and what it says of the endpoint.
 
-        `disable_after` is the seconds of nothing but failures that disable an endpoint (`domain.endpoint_health`).
+        Every request is counted and kept, also one that comes back when the delivery is settled. A settled one stays,
+        but for a success of what was given up. `due` is the delivery as it was read before the request. `again`: the
+        booking is repeated, because nobody knows what became of it. `disable_after` is the seconds of nothing but
+        failures that disable an endpoint (`domain.endpoint_health`).
         """
         values = {
             "merchant": merchant_id,
-            "id": delivery_id,
+            "id": due.id,
             "status": outcome.status,
             "error": outcome.error,
             "delivered": outcome.delivered,
             "dead": outcome.dead,
             "wait": outcome.wait or 0.0,
+            "replay": due.replay,
+            "seen": due.attempts,
+            "again": again,
         }
         async with as_merchant(self._engine, merchant_id) as connection:
             row = (await connection.execute(_OUTCOME, values)).one_or_none()
-            if row is None:
-                settled = (await connection.execute(_DUE, {"merchant": merchant_id, "id": delivery_id})).one()
-                return Attempted(state=DeliveryState(settled.state), attempts=settled.attempts)
+            if row is None:  # it was booked after all
+                settled = (await connection.execute(_DUE, {"merchant": merchant_id, "id": due.id})).one()
+                wait = None if settled.state != DeliveryState.PENDING else outcome.wait
+                return Attempted(state=DeliveryState(settled.state), attempts=settled.attempts, retry_after=wait)
             values |= {
                 "number": row.attempts,
                 "latency_ms": outcome.latency_ms,
@@ -104,24 +135,40 @@ class Deliveries:
                 "headers": msgspec.json.encode(outcome.request_headers).decode(),
             }
             await connection.execute(_ATTEMPT, values)
-            health = EndpointHealth(connection, self._renderer, merchant_id, row.endpoint_id)
+            health = EndpointHealth(connection, self._renderer, merchant_id, row.endpoint_id, url=outcome.url)
             if outcome.delivered:
                 news = await health.succeeded()
             elif outcome.ours:
                 news = []
             else:
-                news = await health.failed(gone=outcome.gone, limit=disable_after, delivery_id=delivery_id)
-        return Attempted(state=DeliveryState(row.state), attempts=row.attempts, retry_after=outcome.wait, news=news)
+                news = await health.failed(gone=outcome.gone, limit=disable_after, delivery_id=due.id)
+        wait = WISHED_WAIT if row.wished else outcome.wait
+        pending = row.state == DeliveryState.PENDING
+        return Attempted(
+            state=DeliveryState(row.state), attempts=row.attempts, retry_after=wait if pending else None, news=news
+        )
 
-    async def give_up(self, merchant_id: str, delivery_id: str, why: NotSent) -> None:
-        """Marks a pending delivery dead without an attempt."""
+    async def give_up(self, due: DueDelivery, merchant_id: str, why: NotSent) -> None:
+        """Marks a delivery dead without an attempt, where its endpoint still is as `due` says, and nobody wished it."""
+        values = {"merchant": merchant_id, "id": due.id, "why": why, "replay": due.replay}
         async with as_merchant(self._engine, merchant_id) as connection:
-            await connection.execute(_DEAD, {"merchant": merchant_id, "id": delivery_id, "why": why})
+            await connection.execute(_DEAD, values)
 
-    async def replay(self, merchant_id: str, delivery_id: str, cause: str) -> None:
-        """Makes a delivery pending again, with the whole schedule before it; once for each `cause`."""
+    async def postponed(self, due: DueDelivery, merchant_id: str, wait: float, *, patience: float) -> Attempted:
+        """No place was free: it is tried again after `wait` seconds, or dead where it is older than `patience`."""
+        values = {
+            "merchant": merchant_id,
+            "id": due.id,
+            "wait": wait,
+            "patience": patience,
+            "why": NotSent.ENDPOINT_TOO_SLOW,
+        }
         async with as_merchant(self._engine, merchant_id) as connection:
-            await connection.execute(_REPLAY, {"merchant": merchant_id, "id": delivery_id, "cause": cause})
+            row = (await connection.execute(_POSTPONED, values)).one_or_none()
+        if row is None:
+            return Attempted(state=DeliveryState.PENDING, attempts=due.attempts, retry_after=0.1)  # settled: read again
+        dead = row.state == DeliveryState.DEAD
+        return Attempted(state=DeliveryState(row.state), attempts=row.attempts, retry_after=None if dead else wait)
 
     async def test(self, merchant_id: str, endpoint_id: str, *, is_sandbox: bool, cause: str) -> list[DeliveryRef]:
         """Writes a `webhook.test` event for one endpoint; the same cause gives the same delivery."""

@@ -102,16 +102,7 @@ def _listed(wanted: DeliveryFilter) -> tuple[str, dict[str, Any]]:
     where, values = _conditions(wanted)
     order = "order by d.created_at desc, d.id desc"
     place = {"limit": wanted.limit + 1, "offset": wanted.offset}
-    if wanted.is_sandbox is None:
-        return f"select {DELIVERY_COLUMNS} {_FROM} where {where} {order} limit :limit offset :offset", values | place
-    # An endpoint gets events of its own mode only: the newest of each of them, by the index that begins with it. So
-    # the few deliveries of one mode are not looked for among the many of the other.
-    newest = f"select {DELIVERY_COLUMNS} {_FROM} where {where} and d.endpoint_id = w.id {order} limit :top"
-    return (
-        f"select d.* from webhook_endpoints w cross join lateral ({newest}) d"
-        f" where w.merchant_id = :merchant and w.is_sandbox = :is_sandbox {order} limit :limit offset :offset",
-        values | place | {"is_sandbox": wanted.is_sandbox, "top": wanted.offset + wanted.limit + 1},
-    )
+    return f"select {DELIVERY_COLUMNS} {_FROM} where {where} {order} limit :limit offset :offset", values | place
 
 
 def _conditions(wanted: DeliveryFilter) -> tuple[str, dict[str, Any]]:
@@ -131,6 +122,8 @@ def _conditions(wanted: DeliveryFilter) -> tuple[str, dict[str, Any]]:
         add("e.type = any(:types)", types=list(wanted.types))
     if wanted.object_id is not None:
         add("e.object_id = :object_id", object_id=wanted.object_id)
+    if wanted.is_sandbox is not None:
+        add("d.is_sandbox = :is_sandbox", is_sandbox=wanted.is_sandbox)
     if wanted.event_id is not None:
         add("d.event_id = :event_id", event_id=wanted.event_id)
     if wanted.date_from is not None:

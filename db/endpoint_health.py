@@ -13,14 +13,15 @@ from domain.rendering import Renderer
 # Most attempts succeed at an endpoint that is well: then nothing is written but this, at most once a minute.
 _WELL = text(
     "update webhook_endpoints set last_success_at = now(), failing_since = null, failing_seconds = 0,"
-    " failing_percent = 0 where id = :id and (failing_since is not null or last_success_at is null"
+    " failing_percent = 0 where id = :id and url = :url and (failing_since is not null or last_success_at is null"
     "   or last_success_at < now() - interval '1 minute')"
 )
+# Not `for update`: a booking that announces something to this endpoint needs its key meanwhile.
 _ILL = text(
-    "select enabled, deleted_at is not null as deleted, failing_seconds, failing_percent,"
+    "select url, enabled, deleted_at is not null as deleted, failing_seconds, failing_percent,"
     " extract(epoch from now() - failing_since)::double precision as since_first,"
     " extract(epoch from now() - last_failure_at)::double precision as since_last"
-    " from webhook_endpoints where id = :id for update"
+    " from webhook_endpoints where id = :id for no key update"
 )
 _FAILED = text(
     "update webhook_endpoints set failing_since = coalesce(failing_since, now()), last_failure_at = now(),"
@@ -36,23 +37,29 @@ _CLOCK = text("select clock_timestamp()")
 class EndpointHealth:
     """Of one endpoint, in the caller's transaction; gives the deliveries of the events it writes.
 
-    They go to the merchant's other endpoints: this one does not listen.
+    They go to the merchant's other endpoints: this one does not listen. `url` is the one that was called: what it did
+    says nothing of another that the endpoint has got meanwhile.
     """
 
-    def __init__(self, connection: AsyncConnection, renderer: Renderer, merchant_id: str, endpoint_id: str) -> None:
+    def __init__(
+        self, connection: AsyncConnection, renderer: Renderer, merchant_id: str, endpoint_id: str, *, url: str | None
+    ) -> None:
         self._connection = connection
         self._renderer = renderer
         self._merchant_id = merchant_id
         self._id = endpoint_id
+        self._url = url
 
     async def succeeded(self) -> list[DeliveryRef]:
         """A 2xx: whatever failed before is over."""
-        await self._connection.execute(_WELL, {"id": self._id})
+        await self._connection.execute(_WELL, {"id": self._id, "url": self._url})
         return []
 
     async def failed(self, *, gone: bool, limit: float, delivery_id: str) -> list[DeliveryRef]:
         """Anything else. `gone` disables at once, `limit` seconds of nothing else as well."""
         row = (await self._connection.execute(_ILL, {"id": self._id})).one()
+        if row.url != self._url:
+            return []
         before = Health(failing=row.failing_seconds, percent=row.failing_percent)
         # `last_failure_at` stands for ever, `failing_since` only while there was no success since.
         since_last = row.since_last if row.since_first is not None else None
@@ -80,7 +87,7 @@ class EndpointHealth:
         return await announcing.announce(
             self._connection,
             self._renderer,
-            endpoint,
+            endpoint.without_path(),
             type_=type_,
             sequence=sequence,
             cause=f"{cause}:{sequence}",

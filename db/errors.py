@@ -7,6 +7,7 @@ DatabaseError
 ├── RefundRefused         the books allow no such refund; nothing was written
 ├── TooManyEndpoints      the merchant has all the webhook endpoints it may have; nothing was written
 ├── TooManySecrets        the endpoint has all the secrets in force it may have; nothing was written
+├── KeyTaken              another answer stands for the idempotency key; nothing was written
 ├── RedeliveryRuns        the endpoint's last redelivery is not over; nothing was written
 └── ReconciliationRuns    the connection's last reconciliation is not over; nothing was written
 """
@@ -56,6 +57,10 @@ class TooManySecrets(DatabaseError):
         super().__init__("too many webhook secrets")
         self.most = most
         self.room_at = room_at
+
+
+class KeyTaken(DatabaseError):
+    """Another request with this idempotency key was faster; its answer is the one to give."""
 
 
 class ReconciliationRuns(DatabaseError):

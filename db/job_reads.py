@@ -48,8 +48,7 @@ class _Branch(msgspec.Struct, frozen=True, kw_only=True):
 
 _BRANCHES: dict[JobKind, _Branch] = {
     JobKind.DELIVERY: _Branch(
-        table="deliveries t join events e on e.id = t.event_id"
-        " join webhook_endpoints w on w.id = t.endpoint_id and w.merchant_id = t.merchant_id",
+        table="deliveries t join events e on e.id = t.event_id",
         alive="t.state <> 'delivered'",
         states={
             JobState.WAITING: "t.state = 'pending' and t.failures = 0",
@@ -57,7 +56,6 @@ _BRANCHES: dict[JobKind, _Branch] = {
             JobState.DEAD: "t.state = 'dead'",
         },
         object_id="e.object_id",
-        sandbox="w.is_sandbox",
         attempts="t.attempts",
         last_error="t.last_error",
         next_attempt_at="t.next_attempt_at",

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db import audit
 from db.engine import as_merchant
-from db.errors import RedeliveryRuns
+from db.errors import KeyTaken, RedeliveryRuns
 from db.kept_answers import KeyedAnswer, keep_answer
 from domain.audit import Actor, ActorKind, AuditEntry
 from domain.redelivery import Redelivery, RedeliveryState
@@ -29,7 +29,7 @@ _PAGE = text(
 _OPEN = text(
     "insert into redeliveries (id, merchant_id, endpoint_id, is_sandbox, kind, since, until, asked_by, created_at)"
     " values (:id, :merchant_id, :endpoint_id, :is_sandbox, :kind, :since, :until, :asked_by, :created_at)"
-    f" on conflict (id) do nothing returning {REDELIVERY_COLUMNS}"
+    f" returning {REDELIVERY_COLUMNS}"
 )
 _END = text(
     "update redeliveries set state = :state, finished_at = now()"
@@ -51,9 +51,9 @@ class Redeliveries:
         self._engine = engine
 
     async def open(self, new: Redelivery, *, request_id: str, keyed: KeyedAnswer | None = None) -> Redelivery:
-        """Records it; the same id again gives what stands.
+        """Records it, with the answer to keep for its key.
 
-        `RedeliveryRuns` names the one of this endpoint that is not over.
+        `KeyTaken`: another answer stands for the key. `RedeliveryRuns` names the one of this endpoint that is not over.
         """
         try:
             async with as_merchant(self._engine, new.merchant_id) as connection:
@@ -128,14 +128,10 @@ async def end(connection: AsyncConnection, stands: Redelivery, state: Redelivery
 
 
 async def _open(connection: AsyncConnection, new: Redelivery, request_id: str, keyed: KeyedAnswer | None) -> Redelivery:
-    row = (await connection.execute(_OPEN, msgspec.structs.asdict(new))).mappings().one_or_none()
-    if row is None:
-        stands = await find(connection, new.merchant_id, new.id)
-        if stands is None:
-            raise ValueError("the id is another merchant's")  # cannot be: ids are random, or derived with its salt
-        return stands
-    if keyed is not None:
-        await keep_answer(connection, new.merchant_id, new.id, keyed)
+    # The key first: a request that was sent twice gets the answer of its twin, not that one is running.
+    if keyed is not None and not await keep_answer(connection, new.merchant_id, new.id, keyed):
+        raise KeyTaken("another request with this key was faster")
+    row = (await connection.execute(_OPEN, msgspec.structs.asdict(new))).mappings().one()
     opened = msgspec.convert(row, Redelivery)
     actor = Actor(kind=ActorKind.KEY, id=opened.asked_by)
     await audit.append(connection, _entry(opened, actor, None, request_id))

@@ -26,7 +26,7 @@ from domain.rendering import Renderer
 SEEN_AT_ONCE = 1000
 READ_AT_ONCE = 20
 # An attempt ends within 30 s by default; whose own workflow was to try it less than this ago may be trying it now.
-ATTEMPT_LASTS = 40.0
+ATTEMPT_LASTS = 60.0
 ATTEMPT_IS_NEAR = 2.0
 UNDER_WAY_WAIT = 5.0
 # Until the transactions that may still write an older event have ended.

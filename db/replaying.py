@@ -23,8 +23,8 @@ _FOUND = text(
 )
 # Somebody who makes the same row at the same time is waited for, and has the word.
 _MADE = text(
-    "insert into deliveries (id, merchant_id, event_id, endpoint_id, body, next_attempt_at)"
-    " values (:id, :merchant, :event, :endpoint, :body, now())"
+    "insert into deliveries (id, merchant_id, event_id, endpoint_id, is_sandbox, body, next_attempt_at)"
+    " values (:id, :merchant, :event, :endpoint, :sandbox, :body, now())"
     " on conflict (event_id, endpoint_id) do nothing returning id"
 )
 
@@ -151,6 +151,6 @@ async def ensure_delivery(
     if found is not None:
         return found
     body = renderer.webhook(event, endpoint_id, dialect)
-    made = await connection.execute(_MADE, values | {"id": new_id(DELIVERY), "body": body})
+    made = await connection.execute(_MADE, values | {"id": new_id(DELIVERY), "sandbox": event.is_sandbox, "body": body})
     id_: str = made.scalar_one_or_none() or (await connection.execute(_FOUND, values)).scalar_one()
     return id_

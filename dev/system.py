@@ -92,8 +92,8 @@ class System:
             # It looks over all merchants once, for the connections whose pollers it keeps running.
             env={**self.process_environment(), "TOLEM_OPERATOR_DATABASE_URL": self.database.operator_url},
             cwd=self._root,
-            # It drains for TOLEM_WORKER_SHUTDOWN_SECONDS (20), and books the answer of a bank call that runs (≤ 40 s).
-            stop_seconds=75,
+            # It drains for TOLEM_WORKER_SHUTDOWN_SECONDS (35), and books the answer of a bank call that runs (≤ 40 s).
+            stop_seconds=90,
         )
 
     def api_command(self, name: str = "api", port: int | None = None) -> Command:

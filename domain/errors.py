@@ -33,6 +33,7 @@ class Code(StrEnum):
     RECONCILIATION_RUNNING = "reconciliation_running"
     WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint_disabled"
     REDELIVERY_RUNNING = "redelivery_running"
+    LIMIT_REACHED = "limit_reached"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     ENGINE_SLOW = "engine_slow"
     DATABASE_UNAVAILABLE = "database_unavailable"
@@ -70,6 +71,7 @@ MESSAGES: dict[Code, str] = {
     " details.reconciliation_id.",
     Code.WEBHOOK_ENDPOINT_DISABLED: "The webhook endpoint is disabled or deleted; nothing is sent to it.",
     Code.REDELIVERY_RUNNING: "A redelivery to this endpoint is not over yet; see details.redelivery_id.",
+    Code.LIMIT_REACHED: "There are as many of these as there may be; see details.limit.",
     Code.ENGINE_UNAVAILABLE: "The engine or its worker is unavailable; nothing was issued."
     " Repeat with the same Idempotency-Key.",
     Code.ENGINE_SLOW: "The engine or its worker did not answer in time; nothing was lost, read the object later.",

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -59,10 +60,11 @@ class NotSent(StrEnum):
 
     ENDPOINT_DISABLED = "endpoint_disabled"
     ENDPOINT_DELETED = "endpoint_deleted"
+    ENDPOINT_TOO_SLOW = "endpoint_too_slow"  # no place was free for it as long as a whole schedule lasts
 
 
 class Dialect(StrEnum):
-    """Whose words an endpoint is told in: our own contract's, or those of ApiPay v1.0."""
+    """Whose words the bodies are in: `v1`, or `apipay` for integrations written against ApiPay v1.0."""
 
     V1 = "v1"
     APIPAY = "apipay"
@@ -101,6 +103,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
 
+    def without_path(self) -> "Endpoint":
+        """As others may see it: a URL's path and query can carry a secret, and events go to every other receiver."""
+        parts = urlsplit(self.url)
+        return msgspec.structs.replace(self, url=f"{parts.scheme}://{parts.netloc}")
+
 
 class EndpointSecret(msgspec.Struct, frozen=True, kw_only=True):
     """One signing secret of an endpoint, without the secret; None in `expires_at` is the present one."""
@@ -114,7 +121,7 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """All that one attempt needs; what is sealed is opened at the last moment.
 
     `failures` are those of this round: a replay begins the schedule anew, `attempts` goes on counting.
-    `secrets_sealed` are the secrets in force, the newest first.
+    `replay` is the last wish to send it again. `secrets_sealed` are the secrets in force, the newest first.
     """
 
     id: str
@@ -129,6 +136,7 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     state: DeliveryState
     attempts: int
     failures: int
+    replay: str | None
     endpoint_enabled: bool
     endpoint_deleted: bool
 

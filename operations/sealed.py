@@ -4,6 +4,8 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
 from db.registry import MerchantRecords
 from domain.event import DueDelivery
 from domain.merchant import Connection, ConnectionSecrets
@@ -11,8 +13,11 @@ from kaspi.errors import KaspiMisconfigured
 from operations.connections import open_connection
 from runtime.secrets import SealBox, SealBroken
 from webhooks.attempt import Attempt
+from webhooks.errors import FailureCode
 from webhooks.sender import Sender
 from webhooks.signing import sign
+
+log = structlog.get_logger(__name__)
 
 
 def connection_loader(
@@ -40,10 +45,25 @@ def poster(
     """Opens an endpoint's secrets for one attempt, signs with all of them, and sends."""
 
     async def post(due: DueDelivery) -> Attempt:
-        bound = f"endpoint:{due.endpoint_id}"
-        secrets = [box.open(sealed, bound).decode() for sealed in due.secrets_sealed]
-        key = None if due.signing_key_sealed is None else box.open(due.signing_key_sealed, bound).decode()
-        headers = sign(secrets, due.event_id, now(), due.body, signing_key=key)
+        try:
+            headers = _signed(box, due, now())
+        except (SealBroken, ValueError):
+            log.exception("webhook_not_signed", endpoint=due.endpoint_id)
+            return Attempt(
+                delivered=False,
+                status=None,
+                error=FailureCode.SIGNING_FAILED,
+                latency_ms=0,
+                response_excerpt="",
+                retry_after=None,
+            )
         return await sender.send(due.url, headers, due.body, is_sandbox=due.is_sandbox)
 
     return post
+
+
+def _signed(box: SealBox, due: DueDelivery, now: datetime) -> dict[str, str]:
+    bound = f"endpoint:{due.endpoint_id}"
+    secrets = [box.open(sealed, bound).decode() for sealed in due.secrets_sealed]
+    key = None if due.signing_key_sealed is None else box.open(due.signing_key_sealed, bound).decode()
+    return sign(secrets, due.event_id, now, due.body, signing_key=key)

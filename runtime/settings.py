@@ -269,9 +269,9 @@ class Worker(Section, frozen=True, kw_only=True):
         float,
         Env(
             "TOLEM_WORKER_SHUTDOWN_SECONDS",
-            "how long running activities may finish after SIGTERM",
+            "how long running activities may finish after SIGTERM; a webhook attempt takes up to 30",
             parsers.seconds(0, 600),
-            "20",
+            "35",
         ),
     ]
     watchdog_seconds: Annotated[

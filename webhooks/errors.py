@@ -14,6 +14,7 @@ class FailureCode(StrEnum):
     TIMEOUT = "timeout"  # connecting, or the whole attempt including the body
     CONNECTION_RESET = "connection_reset"  # the connection broke before the answer was complete
     PROTOCOL_ERROR = "protocol_error"  # the answer is not HTTP, or ended too early
+    SIGNING_FAILED = "signing_failed"  # ours: the endpoint's secrets could not be opened; nothing was sent
     HTTP_STATUS = "http_status"  # a whole answer that is not 2xx
 
 

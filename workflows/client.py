@@ -34,7 +34,7 @@ from runtime.temporal_names import MERCHANT, MODE, TaskQueues
 from workflows.delivering import ContinueDelivery, fair
 from workflows.engine_errors import GONE, EngineAway, NotIssued, engine_errors
 from workflows.invoice_messages import AwaitIssued, Cancel, Resolve, Simulate
-from workflows.job_status import JobStatus, look_at
+from workflows.job_status import AT_ONCE, JobStatus, look_at
 from workflows.refund_messages import AwaitOpened, RefundLook, ResolveRefund, SimulateRefund
 
 __all__ = ["Engine", "EngineAway", "NotIssued"]
@@ -50,6 +50,7 @@ class Engine:
     def __init__(self, client: Client, queues: TaskQueues) -> None:
         self._client = client
         self._queues = queues
+        self._job_questions = asyncio.Semaphore(AT_ONCE)
 
     async def issue(self, order: OpenInvoice, *, wait: float, again: bool = False) -> None:
         """Starts (or joins) the invoice's workflow and waits until the bill is issued or refused.
@@ -301,7 +302,7 @@ class Engine:
 
     async def look_at_jobs(self, workflow_ids: list[str], *, wait: float) -> dict[str, JobStatus]:
         """What is known of each of them after `wait` seconds at most (`workflows.job_status`); raises nothing."""
-        return await look_at(self._client, workflow_ids, wait=wait)
+        return await look_at(self._client, workflow_ids, wait=wait, slots=self._job_questions)
 
     async def test_webhook(self, order: TestEndpoint, *, wait: float) -> None:
         """Queues a test event for an endpoint."""

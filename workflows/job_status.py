@@ -9,7 +9,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-# Questions at once: a page of a hundred costs some round trips, and nobody else feels it.
+# Questions at once of one process: a page of a hundred costs some round trips, and nobody else feels it.
 AT_ONCE = 20
 
 
@@ -26,15 +26,18 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_at: datetime | None = None
 
 
-async def look_at(client: Client, workflow_ids: Sequence[str], *, wait: float) -> dict[str, JobStatus]:
+async def look_at(
+    client: Client, workflow_ids: Sequence[str], *, wait: float, slots: asyncio.Semaphore | None = None
+) -> dict[str, JobStatus]:
     """What is known after `wait` seconds at most; ids that Temporal gave no answer for are missing.
 
+    `slots` are shared by all who ask this Temporal; waiting for one counts as waiting. By default `AT_ONCE` of its own.
     Failures of Temporal are answers that are missing, whatever they are: what is asked here only adds to the books.
     """
-    slots = asyncio.Semaphore(AT_ONCE)
+    free = slots or asyncio.Semaphore(AT_ONCE)
 
     async def ask(workflow_id: str) -> JobStatus:
-        async with slots:
+        async with free:
             return await _look_at(client, workflow_id)
 
     asked = {workflow_id: asyncio.create_task(ask(workflow_id)) for workflow_id in dict.fromkeys(workflow_ids)}

@@ -33,7 +33,7 @@ class WebhookDeliveryWorkflow:
                 "Pending activity: the last failure and the next attempt.\n\nYou can send the signal `try_now`."
             )
             tried = await self._try(wait)
-            if tried is not None:
+            if tried is not None and not self._nudged():
                 workflow.set_current_details(f"**{tried.state}** after {tried.attempts} attempts.")
                 return tried.state
             wait = self._again_in or 0.0
@@ -75,4 +75,4 @@ class WebhookDeliveryWorkflow:
     @workflow.signal(name="try_in", description="Make the next attempt after so many seconds.")
     def try_in(self, seconds: float) -> None:
         """From a redelivery that tried in between, and failed: its schedule counts from there."""
-        self._again_in = seconds
+        self._again_in = seconds if self._again_in is None else min(self._again_in, seconds)

@@ -7,7 +7,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.invoice import DeliveryRef
     from runtime.temporal_names import TaskQueues
     from workflows.delivering import deliver
-    from workflows.options import WEBHOOK_POST
+    from workflows.options import LEDGER_STEP
 
 
 @workflow.defn(name="webhook_test")
@@ -22,7 +22,7 @@ class WebhookTestWorkflow:
             order,
             task_queue=TaskQueues(workflow.info().task_queue).webhooks,
             summary="write the test event",
-            **WEBHOOK_POST,
+            **LEDGER_STEP,
         )
         for ref in refs:
             await deliver(order.merchant_id, ref)

@@ -9,7 +9,7 @@ from litestar.params import Parameter, QueryParameter
 from api.auth import sees_sandbox_only
 from api.services import Services
 from api.v1 import paging
-from api.v1.choices import chosen
+from api.v1.choices import chosen, every_wrong
 from api.v1.responses import errors
 from contracts.times import show_optional
 from contracts.v1_jobs import JobEngineJson, JobJson, job
@@ -62,14 +62,15 @@ async def jobs(
     cursor: Annotated[str | None, Parameter(description="`next_cursor` of the page before.")] = None,
 ) -> JobPageJson:
     """GET /v1/jobs."""
-    after, _ = paging.start(cursor, 1, page_size)
-    wanted = JobFilter(
-        kinds=chosen(kinds, JobKind, "kind"),
-        states=chosen(states, JobState, "state"),
-        is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
-        after=after,
-        limit=page_size,
-    )
+    with every_wrong() as read:
+        after, _ = read(paging.start, cursor, 1, page_size) or (None, 0)
+        wanted = JobFilter(
+            kinds=read(chosen, kinds, JobKind, "kind"),
+            states=read(chosen, states, JobState, "state"),
+            is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
+            after=after,
+            limit=page_size,
+        )
     found = await services.jobs.page(principal.merchant.id, wanted)
     said = await services.engine.look_at_jobs([one.workflow_id for one in found.items], wait=PATIENCE_SECONDS)
     last = found.items[-1] if found.items and found.has_more else None

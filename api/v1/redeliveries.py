@@ -7,22 +7,23 @@ import msgspec
 from litestar import Controller, MediaType, Request, Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from api import idempotency
 from api.auth import sees_sandbox_only
-from api.bodies import JsonBody, RequestBody, Rule
+from api.bodies import Draft, JsonDraft, RequestBody, Rule
 from api.request_ids import request_id_of
 from api.services import Services
 from api.v1 import paging
+from api.v1.choices import every_wrong
 from api.v1.responses import errors
 from contracts import v1_webhooks
 from contracts.v1_webhooks import RedeliveryJson
-from db.errors import RedeliveryRuns
+from db.errors import KeyTaken, RedeliveryRuns
 from db.kept_answers import KeyedAnswer
-from domain.errors import Code, FieldError, TolemError, invalid
+from domain.errors import Code, FieldError, TolemError
 from domain.event import Endpoint
-from domain.ids import REDELIVERY, derived_id, new_id
+from domain.ids import REDELIVERY, new_id
 from domain.merchant import Principal
 from domain.redelivery import Redeliver, Redelivery, RedeliveryKind, RedeliveryState
 
@@ -36,7 +37,7 @@ def _moment(value: datetime) -> datetime:
         raise ValueError("is out of range") from None
 
 
-class RedeliveryCreate(RequestBody):
+class RedeliveryCreate(RequestBody, forbid_unknown_fields=True):
     """Which events are sent again: those of `since` (inclusive) to `until` (exclusive) that are of `kind`."""
 
     RULES: ClassVar[dict[str, Rule]] = {"since": _moment, "until": _moment}
@@ -74,7 +75,7 @@ class RedeliveryPageJson(msgspec.Struct, frozen=True, kw_only=True):
 
 @post(
     "/webhooks/{endpoint_id:str}/redeliver",
-    dto=JsonBody[RedeliveryCreate],
+    dto=JsonDraft[RedeliveryCreate],
     return_dto=None,
     status_code=202,
     summary="Redeliver a range of events",
@@ -91,19 +92,22 @@ async def redeliver(
     request: Request[Any, Any, Any],
     services: Services,
     principal: Principal,
-    data: RedeliveryCreate,
+    data: Draft[RedeliveryCreate],
     endpoint_id: str,
     idempotency_key: idempotency.IdempotencyKey = None,
 ) -> Response[Any]:
     """POST /v1/webhooks/{id}/redeliver."""
     key = idempotency.checked(idempotency_key)
-    body = (endpoint_id, data.kind, _text(data.since), data.until and _text(data.until))
+    asked = data.finish(*_wrong_range(services, principal, data.get("since"), data.get("until")) if data.errors else [])
+    body = (endpoint_id, asked.kind, _text(asked.since), asked.until and _text(asked.until))
     fingerprint = idempotency.fingerprint(principal.id_salt, OPERATION, *body)
     replayed = await _replayed(services, principal, key, fingerprint)
     if replayed is not None:
         return replayed
     endpoint = await _endpoint(services, principal, endpoint_id)
-    new = _new(services, principal, endpoint, data, key)
+    # Only now: what was right when a kept answer was given may have grown too old.
+    data.finish(*_wrong_range(services, principal, asked.since, asked.until))
+    new = _new(principal, endpoint, asked)
     if not endpoint.enabled:
         raise TolemError(Code.WEBHOOK_ENDPOINT_DISABLED)
     answer = msgspec.json.encode(v1_webhooks.redelivery(new))
@@ -114,14 +118,16 @@ async def redeliver(
         )
     try:
         await services.redeliveries.open(new, request_id=request_id_of(request.scope), keyed=keyed)
+    except KeyTaken:
+        raced = await _replayed(services, principal, key, fingerprint)
+        if raced is None:
+            raise
+        return raced
     except RedeliveryRuns as running:
         await _run(services, principal, running.redelivery_id)  # it may have lost its workflow
         details = {"redelivery_id": running.redelivery_id}
         raise TolemError(Code.REDELIVERY_RUNNING, details=details) from running
     await _run(services, principal, new.id)
-    raced = await _replayed(services, principal, key, fingerprint)
-    if raced is not None and raced.content != answer:
-        return raced  # the same key at the same time: the other request has opened it
     location = {"Location": f"/api/v1/redeliveries/{new.id}"}
     return Response(answer, status_code=202, media_type=MediaType.JSON, headers=location)
 
@@ -142,11 +148,13 @@ class RedeliveryController(Controller):
         cursor: Annotated[str | None, Parameter(description="`next_cursor` of the page before.")] = None,
     ) -> RedeliveryPageJson:
         """GET /v1/redeliveries."""
-        after, _ = paging.start(cursor, 1, page_size)
+        with every_wrong() as read:
+            after, _ = read(paging.start, cursor, 1, page_size) or (None, 0)
+            of_endpoint = read(paging.clean, endpoint_id, "endpoint_id")
         found = await services.redeliveries.page(
             principal.merchant.id,
             sandbox_only=sees_sandbox_only(principal),
-            endpoint_id=paging.clean(endpoint_id, "endpoint_id"),
+            endpoint_id=of_endpoint,
             after=after,
             limit=page_size,
         )
@@ -216,26 +224,29 @@ async def _visible(services: Services, principal: Principal, redelivery_id: str)
     return found
 
 
-def _new(
-    services: Services, principal: Principal, endpoint: Endpoint, asked: RedeliveryCreate, key: str | None
-) -> Redelivery:
+def _wrong_range(
+    services: Services, principal: Principal, since: datetime | UnsetType, until: datetime | UnsetType | None
+) -> list[FieldError]:
+    """UNSET is what cannot be looked at."""
+    if since is UNSET:
+        return []
     now, days = principal.database_now, services.api.events_readable_days
-    since = _moment(asked.since)
-    until = now if asked.until is None else min(_moment(asked.until), now)
     wrong = []
     if since < now - timedelta(days=days):
         wrong.append(FieldError("since", "invalid", f"Events can be read for {days} days."))
     if since >= now:
         wrong.append(FieldError("since", "invalid", "Must lie in the past."))
-    elif until <= since:
+    elif isinstance(until, datetime) and until <= since:
         wrong.append(FieldError("until", "invalid", "Must be later than since."))
-    if wrong:
-        raise invalid(*wrong)
-    redelivery_id = new_id(REDELIVERY)
-    if key is not None:
-        redelivery_id = derived_id(REDELIVERY, principal.id_salt, principal.merchant.id, principal.mode, OPERATION, key)
+    return wrong
+
+
+def _new(principal: Principal, endpoint: Endpoint, asked: RedeliveryCreate) -> Redelivery:
+    now = principal.database_now
+    since = _moment(asked.since)
+    until = now if asked.until is None else min(_moment(asked.until), now)
     return Redelivery(
-        id=redelivery_id,
+        id=new_id(REDELIVERY),
         merchant_id=principal.merchant.id,
         endpoint_id=endpoint.id,
         is_sandbox=endpoint.is_sandbox,

@@ -28,10 +28,6 @@ EventsIn = Annotated[
         extra_json_schema={"items": {"type": "string", "enum": EVENT_NAMES}},
     ),
 ]
-DialectIn = Annotated[
-    Dialect,
-    Meta(description="Whose words the bodies are in: `v1`, or `apipay` for integrations written against ApiPay v1.0."),
-]
 NoteIn = Annotated[str, Meta(max_length=200, description="For people.", examples=["Orders of the web shop"])]
 
 
@@ -53,7 +49,7 @@ class WebhookCreate(RequestBody):
         Annotated[bool, Meta(description="Get events of sandbox objects (true) or of live ones (false).")] | None
     ) = None
     description: NoteIn | None = None
-    dialect: DialectIn = Dialect.V1
+    dialect: Dialect = Dialect.V1
     asymmetric: Annotated[
         bool,
         Meta(description="Also sign with ed25519 (`v1a`); `public_key` in the answer is what checks it."),
@@ -68,7 +64,7 @@ class WebhookUpdate(RequestBody, forbid_unknown_fields=True):
     url: UrlIn | UnsetType = UNSET
     events: EventsIn | UnsetType = UNSET
     description: NoteIn | UnsetType | None = UNSET
-    dialect: DialectIn | UnsetType = UNSET
+    dialect: Dialect | UnsetType = UNSET
 
 
 class SecretRotate(RequestBody, forbid_unknown_fields=True):

@@ -17,7 +17,7 @@ from api.replaying import Asked, replay
 from api.request_ids import request_id_of
 from api.services import Services
 from api.v1 import days, fields, paging
-from api.v1.choices import chosen
+from api.v1.choices import chosen, every_wrong
 from api.v1.events import visible_event
 from api.v1.responses import errors
 from contracts import v1_webhooks as v1
@@ -51,7 +51,7 @@ class ResentJson(msgspec.Struct, frozen=True, kw_only=True):
     items: list[DeliveryJson]
 
 
-class EventResend(RequestBody):
+class EventResend(RequestBody, forbid_unknown_fields=True):
     """To whom; without `endpoint_id`, to every enabled endpoint that subscribes to the event."""
 
     RULES: ClassVar[dict[str, Rule]] = {}
@@ -100,20 +100,21 @@ class WebhookDeliveryController(Controller):
         ] = None,
     ) -> DeliveryPageJson:
         """GET /v1/webhook-deliveries."""
-        after, offset = paging.start(cursor, page, page_size)
-        asked = DeliveryFilter(
-            states=chosen(states, DeliveryState, "state"),
-            endpoint_id=paging.clean(endpoint_id, "endpoint_id"),
-            types=chosen(types, EventType, "event"),
-            object_id=paging.clean(object_id, "object_id"),
-            event_id=paging.clean(event_id, "event_id"),
-            is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
-            date_from=days.first_moment(date_from, "date_from"),
-            date_to=days.moment_after(date_to, "date_to"),
-            after=after,
-            offset=offset,
-            limit=page_size,
-        )
+        with every_wrong() as read:
+            after, offset = read(paging.start, cursor, page, page_size) or (None, 0)
+            asked = DeliveryFilter(
+                states=read(chosen, states, DeliveryState, "state"),
+                endpoint_id=read(paging.clean, endpoint_id, "endpoint_id"),
+                types=read(chosen, types, EventType, "event"),
+                object_id=read(paging.clean, object_id, "object_id"),
+                event_id=read(paging.clean, event_id, "event_id"),
+                is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
+                date_from=read(days.first_moment, date_from, "date_from"),
+                date_to=read(days.moment_after, date_to, "date_to"),
+                after=after,
+                offset=offset,
+                limit=page_size,
+            )
         found = await services.deliveries.page(principal.merchant.id, asked)
         last = found.items[-1] if found.items and found.has_more else None
         return DeliveryPageJson(
@@ -251,7 +252,9 @@ async def _receivers(services: Services, principal: Principal, event: Event, end
 
 
 def _gets(endpoint: Endpoint, event: Event) -> bool:
-    """By itself, as when the event was made: a test is its endpoint's alone."""
+    """By itself, as when the event was made: a test is its endpoint's alone, and no endpoint is told of itself."""
     if event.type is EventType.WEBHOOK_TEST:
         return endpoint.id == event.object_id
+    if endpoint.id == event.object_id:
+        return False
     return endpoint.is_sandbox is event.is_sandbox and wanted(event.type, endpoint.events)

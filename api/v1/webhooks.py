@@ -7,11 +7,11 @@ from uuid import uuid4
 import msgspec
 from litestar import Controller, Request, delete, get, patch, post
 from litestar.params import Parameter
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from activities.delivering import TestEndpoint
 from api.auth import sandbox_of, sees_sandbox_only
-from api.bodies import JsonBody
+from api.bodies import Draft, JsonBody, JsonDraft
 from api.optional_body import BodyOptional
 from api.request_ids import request_id_of
 from api.services import Services
@@ -23,7 +23,7 @@ from contracts.times import show
 from contracts.v1_webhooks import EndpointJson
 from db.endpoints import Asker, EndpointChanges, EndpointDetail, new_endpoint_id
 from db.errors import TooManyEndpoints, TooManySecrets
-from domain.errors import Code, TolemError
+from domain.errors import Code, FieldError, TolemError
 from domain.merchant import Principal
 from webhooks.errors import UrlRefused
 from webhooks.guard import check_url
@@ -60,29 +60,29 @@ class WebhookController(Controller):
         return EndpointList(items=[v1_webhooks.endpoint(one) for one in found])
 
     @post(
-        dto=JsonBody[WebhookCreate],
+        dto=JsonDraft[WebhookCreate],
         return_dto=None,
         summary="Register a webhook endpoint",
         description="The answer shows the signing `secret` once. A merchant can have 50 endpoints.",
         operation_id="createWebhook",
-        responses=errors(400, 401, 403, 503),
+        responses=errors(400, 401, 403, 409, 503),
     )
     async def create(
-        self, request: Request[Any, Any, Any], services: Services, principal: Principal, data: WebhookCreate
+        self, request: Request[Any, Any, Any], services: Services, principal: Principal, data: Draft[WebhookCreate]
     ) -> EndpointJson:
         """POST /v1/webhooks."""
-        is_sandbox = sandbox_of(principal, asked=data.is_sandbox)
-        _check_url(services, data.url, is_sandbox=is_sandbox)
+        asked = data.finish(*_wrong_url(services, data.get("url"), is_sandbox=_may_be_sandbox(principal, data)))
+        is_sandbox = sandbox_of(principal, asked=asked.is_sandbox)
         endpoint_id, secret = new_endpoint_id(), new_secret()
-        signing_key, public_key = new_signing_key() if data.asymmetric else (None, None)
+        signing_key, public_key = new_signing_key() if asked.asymmetric else (None, None)
         try:
             created = await services.endpoints.add(
                 principal.merchant.id,
                 endpoint_id,
-                url=data.url,
-                events=_once_each(data.events),
-                dialect=data.dialect,
-                description=fields.optional_text(data.description),
+                url=asked.url,
+                events=_once_each(asked.events),
+                dialect=asked.dialect,
+                description=fields.optional_text(asked.description),
                 is_sandbox=is_sandbox,
                 sealed=_sealed(services, endpoint_id, secret),
                 public_key=public_key,
@@ -91,7 +91,8 @@ class WebhookController(Controller):
                 request_id=request_id_of(request.scope),
             )
         except TooManyEndpoints as full:
-            raise fields.wrong("url", f"A merchant can have at most {full.most} endpoints.") from full
+            message = f"A merchant can have {full.most} webhook endpoints; delete one that is not needed."
+            raise TolemError(Code.LIMIT_REACHED, message, details={"limit": str(full.most)}) from full
         return v1_webhooks.endpoint(created, secret)
 
     @get(
@@ -107,7 +108,7 @@ class WebhookController(Controller):
 
     @patch(
         "/{endpoint_id:str}",
-        dto=JsonBody[WebhookUpdate],
+        dto=JsonDraft[WebhookUpdate],
         return_dto=None,
         summary="Change a webhook endpoint",
         description="Events that are on their way keep their bodies, and go to the new URL. A new URL starts without "
@@ -121,17 +122,16 @@ class WebhookController(Controller):
         services: Services,
         principal: Principal,
         endpoint_id: EndpointId,
-        data: WebhookUpdate,
+        data: Draft[WebhookUpdate],
     ) -> EndpointJson:
         """PATCH /v1/webhooks/{id}."""
         before = await _visible(services, principal, endpoint_id)
-        if data.url is not UNSET:
-            _check_url(services, data.url, is_sandbox=before.endpoint.is_sandbox)
+        asked = data.finish(*_wrong_url(services, data.get("url"), is_sandbox=before.endpoint.is_sandbox))
         changes = EndpointChanges(
-            url=data.url,
-            events=UNSET if data.events is UNSET else _once_each(data.events),
-            dialect=data.dialect,
-            description=UNSET if data.description is UNSET else fields.optional_text(data.description),
+            url=asked.url,
+            events=UNSET if asked.events is UNSET else _once_each(asked.events),
+            dialect=asked.dialect,
+            description=UNSET if asked.description is UNSET else fields.optional_text(asked.description),
         )
         return _shown(await services.endpoints.change(_asker(request, principal), endpoint_id, changes))
 
@@ -193,7 +193,7 @@ class WebhookController(Controller):
         "be in force. The ed25519 key of an endpoint stays as it is.",
         operation_id="rotateWebhookSecret",
         operation_class=BodyOptional,
-        responses=errors(400, 401, 404, 503),
+        responses=errors(400, 401, 404, 409, 503),
     )
     async def rotate(
         self,
@@ -217,7 +217,7 @@ class WebhookController(Controller):
                 most=MAX_SECRETS,
             )
         except TooManySecrets as full:
-            raise fields.wrong("overlap_hours", _no_room(full)) from full
+            raise _no_room(full) from full
         return _shown(rotated, secret)
 
     @post(
@@ -270,11 +270,21 @@ def _asker(request: Request[Any, Any, Any], principal: Principal) -> Asker:
     )
 
 
-def _check_url(services: Services, url: str, *, is_sandbox: bool) -> None:
+def _may_be_sandbox(principal: Principal, data: Draft[WebhookCreate]) -> bool:
+    """What the URL is checked for; where `is_sandbox` is wrong itself, only what is wrong in either mode is told."""
+    asked = data.get("is_sandbox")
+    return sees_sandbox_only(principal) if asked is None else asked is not False
+
+
+def _wrong_url(services: Services, url: str | UnsetType, *, is_sandbox: bool) -> list[FieldError]:
+    """UNSET is what cannot be looked at."""
+    if url is UNSET:
+        return []
     try:
         check_url(url, services.egress, is_sandbox=is_sandbox)
     except UrlRefused as error:
-        raise fields.wrong("url", str(error)) from error
+        return [FieldError("url", "invalid", str(error))]
+    return []
 
 
 def _sealed(services: Services, endpoint_id: str, secret: str) -> bytes:
@@ -285,6 +295,12 @@ def _once_each(events: list[str]) -> list[str]:
     return list(dict.fromkeys(events))
 
 
-def _no_room(full: TooManySecrets) -> str:
-    until = "" if full.room_at is None else f", or wait until {show(full.room_at)} when the next of them ends"
-    return f"{full.most} secrets are in force, which is the most; give 0 to end all of them{until}."
+def _no_room(full: TooManySecrets) -> TolemError:
+    details, until = {"limit": str(full.most)}, ""
+    if full.room_at is not None:
+        details["room_at"] = show(full.room_at)
+        until = f", or wait until {show(full.room_at)} when the next of them ends"
+    message = (
+        f"{full.most} secrets are in force, which is the most; rotate with overlap_hours 0 to end all of them{until}."
+    )
+    return TolemError(Code.LIMIT_REACHED, message, details=details)

@@ -110,6 +110,8 @@ deliveries = Table(
     moment("next_attempt_at"),
     moment("delivered_at"),
     created(),
+    # Its event's; here too, so that the few of one mode are not looked for among the many of the other.
+    Column("is_sandbox", Boolean, nullable=False),
     # Failures of this round: a replay begins the schedule anew, `attempts` goes on counting.
     Column("failures", Integer, nullable=False, server_default=text("0")),
     # The last replay's cause: the same cause replays once.
@@ -120,6 +122,15 @@ deliveries = Table(
     Index("ix_deliveries_merchant_id_created_at_id", "merchant_id", "created_at", "id"),
     Index("ix_deliveries_pending", "id", postgresql_where=text("state = 'pending'")),
     Index("ix_deliveries_merchant_id_endpoint_id_created_at_id", "merchant_id", "endpoint_id", "created_at", "id"),
+    Index("ix_deliveries_merchant_id_is_sandbox_created_at_id", "merchant_id", "is_sandbox", "created_at", "id"),
+    Index(
+        "ix_deliveries_merchant_id_is_sandbox_undelivered",
+        "merchant_id",
+        "is_sandbox",
+        "created_at",
+        "id",
+        postgresql_where=text("state <> 'delivered'"),
+    ),
     Index(
         "ix_deliveries_merchant_id_undelivered",
         "merchant_id",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
@@ -329,29 +330,6 @@ async def test_the_tail_waits_before_its_first_attempt_and_then_fails_until_it_i
     assert not first.value.non_retryable
 
 
-async def test_a_replay_begins_the_schedule_anew_with_the_same_bytes_and_is_made_once_for_its_cause(
-    attempting: Attempting, delivering: Delivering, shop: Shop, order: DeliverWebhook, receiver: WebhookReceiver
-) -> None:
-    receiver.answer_next(*[Answer(status=500)] * 4)
-    for _ in range(3):
-        await attempt(delivering, order)
-    assert (await row(shop, order))["state"] == "dead"
-
-    async def again() -> Attempted:
-        return await attempting.once(order.merchant_id, order.delivery_id, replay="redelivery-1")
-
-    failed = await again()
-    assert (failed.state, failed.attempts) == (DeliveryState.PENDING, 4)
-    assert failed.retry_after is not None
-    assert failed.retry_after <= 1.2 * 5
-    booked = await again()
-    assert (booked.state, booked.attempts) == (DeliveryState.DELIVERED, 5)
-    assert (await again()).attempts == 5
-    assert len(receiver.requests) == 5
-    assert len({(got.body, got.headers["webhook-id"]) for got in receiver.requests}) == 1
-    assert (await row(shop, order))["replayed_at"] is not None
-
-
 async def test_a_full_lane_makes_no_attempt_and_says_when_to_come_back(
     delivering: Delivering, shop: Shop, order: DeliverWebhook, receiver: WebhookReceiver
 ) -> None:
@@ -387,6 +365,6 @@ async def test_a_cancelled_tail_books_what_became_of_its_request(
     environment = ActivityEnvironment()
     running = asyncio.create_task(environment.run(delivering.retry, order))
     await receiver.wait_for(count=1)
-    running.cancel()
+    environment.cancel(cancellation_details=ActivityCancellationDetails(cancel_requested=True))
     assert (await running).state is DeliveryState.DELIVERED
     assert (await row(shop, order))["state"] == "delivered"

@@ -143,7 +143,7 @@ async def test_a_busy_lane_is_waited_for_and_is_no_failure(rig: Rig) -> None:
     order = await rig.open()
     # Without patience a failure would hand it over.
     running = asyncio.create_task(rig.run(order, limits=RedeliverLimits(patience=(), look_every=0.05)))
-    async with rig.lanes.place(rig.endpoint):
+    async with rig.lanes.place(rig.endpoint, "another"):
         await asyncio.sleep(2.5)  # longer than anybody stands in line
         (row,) = await rig.deliveries()
         assert (row["attempts"], row["state"]) == (0, "pending")

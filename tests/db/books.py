@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import msgspec
 from sqlalchemy import text
 
 from contracts.rendering import Contracts
@@ -24,6 +25,7 @@ from db.registry import MerchantRecords, NewConnection, Registry, new_connection
 from db.watches import Watches
 from dev.postgres import Database
 from domain.bank import Scheme
+from domain.event import Attempted, AttemptOutcome, NotSent
 from domain.ids import INVOICE, REFUND, new_id
 from domain.invoice import Booked, Change, Invoice, Issued, Kind, OpenInvoice, State
 from domain.refund import OpenRefund, Refund, RefundChange, RefundReason, RefundStanding, RefundState
@@ -69,6 +71,20 @@ class Books:
         """SQL as the operator's role."""
         async with self.operator.begin() as connection:
             await connection.execute(text(query), values)
+
+    async def attempted(
+        self, merchant_id: str, delivery_id: str, outcome: AttemptOutcome, *, disable_after: float = 120 * 3600.0
+    ) -> Attempted:
+        """One attempt from beginning to end: read as due, then booked."""
+        due = await self.deliveries.due(merchant_id, delivery_id)
+        assert due is not None
+        sent = msgspec.structs.replace(outcome, url=due.url)
+        return await self.deliveries.attempted(due, merchant_id, sent, disable_after=disable_after)
+
+    async def give_up(self, merchant_id: str, delivery_id: str, why: NotSent) -> None:
+        due = await self.deliveries.due(merchant_id, delivery_id)
+        assert due is not None
+        await self.deliveries.give_up(due, merchant_id, why)
 
     async def merchant(self) -> "Shop":
         """A new merchant with an r3 connection that leads to no bank."""

@@ -52,7 +52,7 @@ async def ill(shop: Shop, endpoint_id: str) -> None:
     outcome = AttemptOutcome(
         delivered=False, status=500, error="http_status", latency_ms=5, excerpt="", dead=True, wait=None
     )
-    await shop.books.deliveries.attempted(shop.id, ref.id, outcome, disable_after=1e6)
+    await shop.books.attempted(shop.id, ref.id, outcome, disable_after=1e6)
     await shop.books.do(
         "update webhook_endpoints set failing_seconds = 6e5, failing_percent = 60 where id = :id", id=endpoint_id
     )

@@ -24,9 +24,10 @@ _EVENT = text(
     " from events where id = :model"
 )
 _DELIVERY = text(
-    "insert into deliveries (id, merchant_id, event_id, endpoint_id, state, attempts, failures, body, next_attempt_at)"
-    " values (:id, :merchant, :event, :endpoint, :state, :attempts, :failures, 'x',"
-    " case when :state = 'pending' then now() + make_interval(secs => cast(:due as double precision)) end)"
+    "insert into deliveries (id, merchant_id, event_id, endpoint_id, is_sandbox, state, attempts, failures, body,"
+    " next_attempt_at) select :id, :merchant, :event, :endpoint, e.is_sandbox, :state, :attempts, :failures, 'x',"
+    " case when :state = 'pending' then now() + make_interval(secs => cast(:due as double precision)) end"
+    " from events e where e.id = :event"
 )
 
 

@@ -28,8 +28,9 @@ _EVENT = text(
     " values (:id, :merchant, :type, :object_id, :sequence, :id, :sandbox, 'v1', 'null', :at)"
 )
 _DELIVERY = text(
-    "insert into deliveries (id, merchant_id, event_id, endpoint_id, state, body, attempts, last_error, created_at)"
-    " values (:id, :merchant, :event, :endpoint, :state, '{}', :attempts, :error, :at)"
+    "insert into deliveries (id, merchant_id, event_id, endpoint_id, is_sandbox, state, body, attempts, last_error,"
+    " created_at) select :id, :merchant, :event, :endpoint, e.is_sandbox, :state, '{}', :attempts, :error, :at"
+    " from events e where e.id = :event"
 )
 _sequences = itertools.count(1)
 
@@ -195,9 +196,9 @@ async def test_a_detail_shows_the_bytes_and_each_attempt_as_it_was(
         url="https://shop.example/hook",
         request_headers={"webhook-id": "evt_1"},
     )
-    await books.deliveries.attempted(shop.id, ref.id, failed, disable_after=1e9)
+    await books.attempted(shop.id, ref.id, failed, disable_after=1e9)
     arrived = msgspec.structs.replace(failed, delivered=True, status=200, error=None, wait=None, excerpt="ok")
-    await books.deliveries.attempted(shop.id, ref.id, arrived, disable_after=1e9)
+    await books.attempted(shop.id, ref.id, arrived, disable_after=1e9)
     found = await reads.detail(shop.id, ref.id)
     due = await books.deliveries.due(shop.id, ref.id)
     assert found is not None

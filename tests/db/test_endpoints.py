@@ -144,7 +144,7 @@ async def test_disabling_what_we_disabled_keeps_our_reason(shop: Shop) -> None:
     gone = AttemptOutcome(
         delivered=False, status=410, error="http_status", latency_ms=5, excerpt="", dead=True, wait=None, gone=True
     )
-    await shop.books.deliveries.attempted(shop.id, ref.id, gone, disable_after=1e6)
+    await shop.books.attempted(shop.id, ref.id, gone, disable_after=1e6)
     before = await acts(shop, endpoint.id)
     for _ in range(2):
         same = await shop.books.endpoints.disable(asker(shop), endpoint.id)

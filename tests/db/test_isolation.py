@@ -36,7 +36,7 @@ async def furnished(books: Books, name: str) -> Shop:
     outcome = AttemptOutcome(
         delivered=False, status=500, error="http_500", latency_ms=5, excerpt="no", dead=False, wait=10.0
     )
-    await books.deliveries.attempted(shop.id, booked.deliveries[0].id, outcome, disable_after=1e6)
+    await books.attempted(shop.id, booked.deliveries[0].id, outcome, disable_after=1e6)
     redelivery = Redelivery(
         id=new_id("rdl"),
         merchant_id=shop.id,

@@ -173,7 +173,7 @@ async def test_a_delivery_that_failed_shows_its_tries_its_failure_and_its_next_t
     failed = AttemptOutcome(
         delivered=False, status=503, error="http_status", latency_ms=1, excerpt="", dead=False, wait=3600.0
     )
-    await books.deliveries.attempted(shop.id, ref.id, failed, disable_after=1e9)
+    await books.attempted(shop.id, ref.id, failed, disable_after=1e9)
     (job,) = await walk(reads, shop.id, 5)
     assert (job.id, job.workflow_id, job.object_id) == (ref.id, f"delivery-{ref.id}", invoice.id)
     assert (job.state, job.attempts, job.last_error) == (JobState.RETRYING, 1, "http_status")

@@ -9,11 +9,10 @@ from sqlalchemy import text
 
 from db import redelivery_books
 from db.engine import as_merchant
-from db.errors import RedeliveryRuns
+from db.errors import KeyTaken, RedeliveryRuns
 from db.kept_answers import KeyedAnswer
 from db.redeliveries import Redeliveries
 from db.redelivery_books import RedeliveryBooks
-from domain.event import NotSent
 from domain.ids import DELIVERY, EVENT, new_id
 from domain.invoice import State
 from domain.merchant import Mode
@@ -254,18 +253,69 @@ async def test_one_runs_per_endpoint(shop: Shop, records: Redeliveries) -> None:
         await opened(records, shop, endpoint)
     assert caught.value.redelivery_id == run.id
     assert (await opened(records, shop, other)).state is RedeliveryState.RUNNING
-    assert await records.open(run, request_id="req_1") == run
     await records.cancel(shop.id, run.id, asked_by="key_1", request_id="req_1")
     assert (await opened(records, shop, endpoint)).state is RedeliveryState.RUNNING
 
 
 async def test_the_answer_of_a_key_is_kept_with_it(books: Books, shop: Shop, records: Redeliveries) -> None:
     wanted = new(shop, await shop.endpoint())
-    keyed = KeyedAnswer(mode=Mode.LIVE, operation="o", key="k", fingerprint="f", status=202, body=b"{}")
-    await records.open(wanted, request_id="req_1", keyed=keyed)
+    await records.open(wanted, request_id="req_1", keyed=keyed())
     kept = await books.reads.kept_answer(shop.id, Mode.LIVE, "o", "k")
     assert kept is not None
     assert (kept.fingerprint, kept.resource_id, kept.status, kept.body) == ("f", wanted.id, 202, b"{}")
+
+
+def keyed() -> KeyedAnswer:
+    return KeyedAnswer(mode=Mode.LIVE, operation="o", key="k", fingerprint="f", status=202, body=b"{}")
+
+
+async def listed(records: Redeliveries, shop: Shop) -> list[str]:
+    return [one.id for one in (await records.page(shop.id, sandbox_only=False)).items]
+
+
+async def test_a_key_that_has_an_answer_opens_nothing_more_until_it_has_lapsed(
+    books: Books, shop: Shop, records: Redeliveries
+) -> None:
+    endpoint, other = await shop.endpoint(), await shop.endpoint()
+    first = await records.open(new(shop, endpoint), request_id="req_1", keyed=keyed())
+    refused = new(shop, other)
+    with pytest.raises(KeyTaken):
+        await records.open(refused, request_id="req_2", keyed=keyed())
+    assert await listed(records, shop) == [first.id]
+    assert await audited(books, refused) == []
+    kept = await books.reads.kept_answer(shop.id, Mode.LIVE, "o", "k")
+    assert kept is not None
+    assert kept.resource_id == first.id
+    await books.do(
+        "update idempotency_keys set created_at = now() - interval '31 days' where merchant_id = :m", m=shop.id
+    )
+    again = await records.open(new(shop, other), request_id="req_3", keyed=keyed())
+    assert await listed(records, shop) == [again.id, first.id]
+
+
+async def test_of_many_at_once_with_one_key_one_is_opened_and_the_others_are_told_of_the_key(
+    shop: Shop, records: Redeliveries
+) -> None:
+    endpoint = await shop.endpoint()
+
+    async def ask() -> str:
+        try:
+            return (await records.open(new(shop, endpoint), request_id="req_1", keyed=keyed())).id
+        except KeyTaken:
+            return "taken"
+
+    answers = sorted(await asyncio.gather(*(ask() for _ in range(8))))
+    assert answers == [*await listed(records, shop), *["taken"] * 7]
+
+
+async def test_a_key_whose_redelivery_was_refused_keeps_no_answer(
+    books: Books, shop: Shop, records: Redeliveries
+) -> None:
+    endpoint = await shop.endpoint()
+    await opened(records, shop, endpoint)
+    with pytest.raises(RedeliveryRuns):
+        await records.open(new(shop, endpoint), request_id="req_1", keyed=keyed())
+    assert await books.reads.kept_answer(shop.id, Mode.LIVE, "o", "k") is None
 
 
 # --- reading
@@ -303,7 +353,7 @@ async def test_a_dead_one_keeps_its_bytes(
     booked = await shop.book(invoice.id, "paid", State.PAID)
     ref = booked.deliveries[0].id
     (before,) = await books.fetch("select * from deliveries where id = :id", id=ref)
-    await books.deliveries.give_up(shop.id, ref, NotSent.ENDPOINT_DISABLED)
+    await books.do("update deliveries set state = 'dead', next_attempt_at = null where id = :id", id=ref)
     run = await opened(records, shop, endpoint)
     (taken,) = await turns(walk, run)
     (after,) = await books.fetch("select * from deliveries where id = :id", id=ref)

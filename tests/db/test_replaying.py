@@ -105,9 +105,7 @@ async def test_a_delivery_that_exists_is_left_as_it_is(books: Books, shop: Shop,
     endpoint = await shop.endpoint()
     event = await told(shop)
     before = await delivery_of(shop, event)
-    await books.deliveries.attempted(
-        shop.id, before.id, msgspec.structs.replace(FAILED, dead=True, wait=None), disable_after=1e9
-    )
+    await books.attempted(shop.id, before.id, msgspec.structs.replace(FAILED, dead=True, wait=None), disable_after=1e9)
     dead = await delivery_of(shop, event)
     assert await ensured(shop, event, endpoint) == before.id
     assert await delivery_of(shop, event) == dead
@@ -119,10 +117,10 @@ async def test_what_is_settled_is_due_again_with_a_whole_schedule(
 ) -> None:
     await shop.endpoint()
     before = await delivery_of(shop, await told(shop))
-    await books.deliveries.attempted(shop.id, before.id, FAILED, disable_after=1e9)
+    await books.attempted(shop.id, before.id, FAILED, disable_after=1e9)
     delivered = end is DeliveryState.DELIVERED
     last = msgspec.structs.replace(FAILED, delivered=delivered, dead=not delivered, wait=None)
-    await books.deliveries.attempted(shop.id, before.id, last, disable_after=1e9)
+    await books.attempted(shop.id, before.id, last, disable_after=1e9)
     sent = await books.deliveries.due(shop.id, before.id)
     assert sent is not None
     settled = await replaying_state(shop, before.id)
@@ -139,7 +137,7 @@ async def test_what_is_settled_is_due_again_with_a_whole_schedule(
 async def test_what_waits_loses_its_wait_and_keeps_its_place(books: Books, shop: Shop, replaying: Replaying) -> None:
     await shop.endpoint()
     before = await delivery_of(shop, await told(shop))
-    await books.deliveries.attempted(shop.id, before.id, FAILED, disable_after=1e9)
+    await books.attempted(shop.id, before.id, FAILED, disable_after=1e9)
     waiting = await replaying_state(shop, before.id)
     again = await replaying.retry(a_wish(shop), waiting)
     due = await books.deliveries.due(shop.id, before.id)

@@ -109,7 +109,7 @@ class Stage:
     async def adopt(self, ask: AdoptPayment) -> Booked:
         return await self._scene(ask.order.invoice_id).adopt(ask)
 
-    async def once(self, merchant_id: str, delivery_id: str, *, replay: str | None = None) -> Attempted:
+    async def once(self, merchant_id: str, delivery_id: str) -> Attempted:
         """What stands behind the real activities of a delivery."""
         return await self._scenes[merchant_id.removeprefix("mer_")].post(delivery_id)
 

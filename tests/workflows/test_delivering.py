@@ -142,6 +142,22 @@ async def test_a_nudge_during_a_request_waits_for_what_becomes_of_it(new_bill: N
     assert bill.scene.asked.count(attempt) == 3
 
 
+async def test_a_nudge_that_meets_the_end_looks_at_the_books_once_more(new_bill: NewBill) -> None:
+    """The merchant's wish may have been booked after that attempt was: ending here would swallow it."""
+    bill = new_bill(endpoints=("a",))
+    bill.scene.posts["a"].extend([pending(1), DELIVERED, DELIVERED])
+    await paid(bill)
+    tail, attempt = bill.delivery(2, "a"), f"post {bill.delivery_id(2, 'a')}"
+    bill.scene.receivers_open.clear()
+    await bill.stage.skip(tail, timedelta(seconds=2))
+    await bill.scene.until_asked(attempt, 2)
+    await tail.signal("try_now")
+    await until_event(tail, EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED)
+    bill.scene.receivers_open.set()
+    assert await tail.result() is DeliveryState.DELIVERED
+    assert bill.scene.asked.count(attempt) == 3
+
+
 async def test_what_is_over_is_sent_again_and_a_nudge_joins_one_that_waits(new_bill: NewBill) -> None:
     bill = new_bill(endpoints=("a",))
     await paid(bill)
