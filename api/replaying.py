@@ -10,8 +10,9 @@ from litestar import MediaType, Response
 
 from api import idempotency
 from api.services import Services
+from db.errors import KeyTaken
 from db.reads import KeptAnswer
-from db.replaying import KeyTaken, ReplayKey, Wish
+from db.replaying import ReplayKey, Wish
 from domain.event import Delivery, DeliveryState
 from domain.merchant import Principal
 

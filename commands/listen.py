@@ -59,7 +59,7 @@ class _Listener:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Sign with the secret in this file; it is made, with a new secret, if it is not there.",
 )
-@click.option("--after", metavar="EVENT", help="Begin behind this event (`evt_…`) instead of now.")
+@click.option("--after", metavar="PLACE", help="Begin behind this event (`evt_…`), or where a run before ended.")
 @click.option("--retry", is_flag=True, help="Repeat an event until your server takes it, before the next one.")
 def listen(
     api_url: str | None,
@@ -182,5 +182,5 @@ def _plain(parts: Iterable[str]) -> list[str]:
 
 def _sum_up(tally: Counter[str], place: str | None) -> None:
     console.print(f"{tally['delivered']} delivered, {tally['failed']} failed.")
-    if place is not None and place.startswith("evt_"):
+    if place is not None:
         console.print(f"Go on from here with --after {escape(place)}")

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db import audit
 from db.delivery_reads import DELIVERY_COLUMNS
 from db.engine import as_merchant
-from db.errors import DatabaseError
+from db.errors import KeyTaken
 from db.kept_answers import KeyedAnswer, keep_answer
 from domain.audit import Actor, ActorKind, AuditEntry
 from domain.event import Delivery, Dialect
@@ -39,10 +39,6 @@ _SHOWN = text(
     f"select {DELIVERY_COLUMNS} from deliveries d join events e on e.id = d.event_id"
     " where d.merchant_id = :merchant and d.id = any(:ids) order by d.endpoint_id"
 )
-
-
-class KeyTaken(DatabaseError):
-    """Another request with this idempotency key was faster; nothing was written."""
 
 
 class Receiver(NamedTuple):

@@ -27,7 +27,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """The stream is open; `again` after an outage."""
+    """The stream has said where it begins; `again` after an outage, and then it goes on from `place`."""
 
     again: bool
 
@@ -45,6 +45,10 @@ class StreamReplaced(Exception):
 
 class _Ended(Exception):
     """This connection is over, and another one is worth a try."""
+
+
+class _Crowded(_Ended):
+    """The server was full: who comes back at once pushes out the next one."""
 
 
 class Following:
@@ -73,6 +77,8 @@ class Following:
                         again = True
             except (_Ended, httpx.TransportError) as error:
                 why = str(error) if isinstance(error, _Ended) else away(self._client.url, error)
+                if isinstance(error, _Crowded):
+                    self._failures = len(WAITS)
             wait = WAITS[min(self._failures, len(WAITS) - 1)]
             self._failures += 1
             yield Lost(why, wait)
@@ -85,11 +91,15 @@ class Following:
         stream = self._client.http.stream("GET", STREAM, params=params, headers=headers, timeout=timeout)
         async with stream as answer:
             await _check(answer)
-            yield Connected(again)
             parser = Parser()
+            begun = False
             async for chunk in answer.aiter_bytes():
-                self._failures = 0
                 for message in parser.feed(chunk):
+                    # Before the first id nothing is known of where the stream begins: a connection that dies there was
+                    # none, and the next one would begin later.
+                    if not begun and message.id is not None:
+                        self._failures, begun = 0, True
+                        yield Connected(again)
                     if message.data is not None:
                         yield _event(message)
                     self.place = message.id or self.place
@@ -110,6 +120,8 @@ def _event(message: Message) -> Event:
         said = msgspec.json.decode(data, type=dict[str, str])
         if said.get("reason") == "replaced":
             raise StreamReplaced(said.get("message", ""))
+        if said.get("reason") == "crowded":
+            raise _Crowded(said.get("message", ""))
         raise _Ended(said.get("message", ""))
     if message.event == "error":
         # Whether a repeat is of use the next answer tells: a key that was revoked is refused there.

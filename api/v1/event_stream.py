@@ -1,27 +1,29 @@
 """The events of a merchant as they are committed, as Server-Sent Events."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 import structlog
 from litestar import Request, get
-from litestar.background_tasks import BackgroundTask
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, Parameter, QueryParameter
 from litestar.response import Stream
 
 from api.auth import sees_sandbox_only
+from api.event_answer import EventAnswer
 from api.request_ids import request_id_of
 from api.services import Services
-from api.streams import STREAMS_PER_KEY, STREAMS_PER_PROCESS, OpenStream
+from api.streams import STREAMS_PER_KEY, OpenStream, Reason
 from api.v1 import fields, paging
 from api.v1.events import readable_since, types_of, visible_event
 from api.v1.responses import errors
-from db.errors import DatabaseUnavailable
 from db.event_reads import EventFilter, EventPage
 from domain.errors import Code, TolemError
 from domain.event import EventType
@@ -35,11 +37,15 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 0.5
 HEARTBEAT_SECONDS = 15.0
 CHECK_KEY_SECONDS = 60.0
-# While Postgres is away the stream stays open this long, looking less and less often; then it says so and ends.
+# While Postgres is away the stream stays open this long; then it says so and ends.
 AWAY_SECONDS = 30.0
-AWAY_LOOK_SECONDS = 5.0
 RECONNECT_MILLISECONDS = 2000
 PAGE_SIZE = 100
+CLOSED = {
+    Reason.SHUTDOWN: "The server stops; connect again with Last-Event-ID.",
+    Reason.REPLACED: f"A newer stream of this key took this place; a key has at most {STREAMS_PER_KEY}.",
+    Reason.CROWDED: "The server has all the streams it can hold; connect again with Last-Event-ID.",
+}
 
 Place = tuple[datetime, str]
 
@@ -71,8 +77,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     " skipped. A message has the event's `id`, its type as `event`, and the event as one line of JSON. It begins now,"
     " behind the event in `after`, or where `Last-Event-ID` says; keep the last `id` you got (the first comes at once,"
     " before any event) and nothing is lost by reconnecting. A comment comes every 15 s without events. Before it ends"
-    " by itself it tells why: `event: error` with the usual error, or `event: closed` with a `reason`: `shutdown`, or"
-    f" `replaced` (a key has at most {STREAMS_PER_KEY} streams; a newer one ends the oldest).",
+    " by itself it tells why: `event: error` with the usual error, or `event: closed` with a `reason`: `shutdown`;"
+    f" `replaced` (a key has at most {STREAMS_PER_KEY} streams; a newer one ends the oldest); or `crowded` (the server"
+    " is full and your streams were the most; connect again). Who takes in nothing for 30 s is cut off.",
     operation_id="streamEvents",
     responses={200: _STREAM, **errors(400, 401, 503)},
 )
@@ -98,15 +105,7 @@ async def stream_events(
     wanted = Wanted(types=types_of(types), is_sandbox=True if sees_sandbox_only(principal) else is_sandbox)
     place = await _beginning(services, principal, after, last_event_id)
     follower = _Follower(request, services, principal, wanted, place)
-    return Stream(
-        follower.messages(),
-        media_type="text/event-stream; charset=utf-8",
-        # Proxies must pass on each message as it comes (X-Accel-Buffering is nginx's word for it).
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        # Beside the generator's own end: one that is cut off while it hands out a message ends only when it is
-        # collected, and one that never began does not end at all.
-        background=BackgroundTask(follower.close),
-    )
+    return EventAnswer(follower.messages, services.streams, principal)
 
 
 async def _beginning(services: Services, principal: Principal, after: str | None, last_event_id: str | None) -> Place:
@@ -152,69 +151,73 @@ class _Follower:
         place: Place,
     ) -> None:
         self._services = services
+        self._looks = services.streams.looks
         self._merchant_id = principal.merchant.id
         self._key_hash = hash_api_key(request.headers["x-api-key"])
         self._request_id = request_id_of(request.scope)
         self._since = readable_since(services, principal)
         self._wanted = wanted
         self._place = place
-        # Set by `python -m api`; a server that does not say when it stops cuts the stream off in the end.
-        self._stopping: Callable[[], bool] = request.app.state.get("stopping", lambda: False)
-        self._stream: OpenStream = services.streams.open(principal.key_id)
-        self._key_checked = self._last_sent = time.monotonic()
-        self._away_since: float | None = None
+        self._began = self._key_checked = self._last_sent = time.monotonic()
+        self._next_look = 0.0
 
-    def close(self) -> None:
-        """Gives the stream's place back; harmless to repeat."""
-        self._stream.close()
-
-    async def messages(self) -> AsyncIterator[bytes]:
+    async def messages(self, stream: OpenStream) -> AsyncGenerator[bytes, None]:
         """What is sent, message by message, until the stream ends by itself or is cut off."""
         try:
             yield _message(retry=str(RECONNECT_MILLISECONDS), id=paging.cursor(*self._place))
-            while (end := self._end()) is None:
-                page = await self._look()
-                for event in page.items:
-                    self._place = (event.created_at, event.id)
-                    if self._wanted.fits(event):
-                        yield self._told(event)
-                if time.monotonic() - self._last_sent >= HEARTBEAT_SECONDS:
-                    yield self._heartbeat()
-                if not page.has_more:
-                    await self._stream.pause(self._pause())
-            yield end
+            async with aclosing(self._news(stream)) as news:
+                async for message in news:
+                    yield message
+            if stream.reason is not None:
+                yield _message(event="closed", data=_json({"reason": stream.reason, "message": CLOSED[stream.reason]}))
         except TolemError as error:
             yield self._error(error)
         except Exception as error:
             log.error("event_stream_failed", exc_info=error)
             yield self._error(TolemError(Code.INTERNAL))
-        finally:
-            self.close()
 
-    def _end(self) -> bytes | None:
-        if self._stopping():
-            return _closed("shutdown", "The server stops; connect again with Last-Event-ID.")
-        if self._stream.replaced:
-            limits = f"a key has at most {STREAMS_PER_KEY}, a server {STREAMS_PER_PROCESS}"
-            return _closed("replaced", f"A newer stream took this place; {limits}.")
-        return None
-
-    async def _look(self) -> EventPage:
-        """What is new; nothing while the database is away, `TolemError` once it has been away for long."""
+    async def _news(self, stream: OpenStream) -> AsyncGenerator[bytes, None]:
+        """Events and heartbeats until the stream must end. A look is a task beside it: however long the database or
+        the other streams make it wait, the heart goes on beating and the end is seen.
+        """
+        look: asyncio.Task[None] | None = None
+        found = deque[Event]()
         try:
-            async with self._services.streams.looks:
-                await self._check_key()
-                page = await self._services.events.page(
-                    self._merchant_id,
-                    EventFilter(since=self._since, after=self._place, ascending=True, limit=PAGE_SIZE),
-                )
-        except DatabaseUnavailable as error:
-            self._away_since = self._away_since or time.monotonic()
-            if time.monotonic() - self._away_since >= AWAY_SECONDS:
-                raise TolemError(Code.DATABASE_UNAVAILABLE) from error
-            return EventPage(items=[], has_more=False)
-        self._away_since = None
-        return page
+            while stream.reason is None:
+                if look is None and time.monotonic() >= self._next_look:
+                    look = asyncio.create_task(self._look(found))
+                await stream.wait(*([look] if look else []), seconds=self._turn(look))
+                if look is not None and look.done():
+                    done, look = look, None
+                    done.result()
+                    while found and stream.reason is None:
+                        event = found.popleft()
+                        self._place = (event.created_at, event.id)
+                        if self._wanted.fits(event):
+                            yield self._told(event)
+                self._give_up_in_the_end()
+                if time.monotonic() - self._last_sent >= HEARTBEAT_SECONDS:
+                    yield self._heartbeat()
+        finally:
+            if look is not None:
+                _abandon(look)
+
+    def _turn(self, look: asyncio.Task[None] | None) -> float:
+        return LOOK_SECONDS if look is not None else max(0.0, min(LOOK_SECONDS, self._next_look - time.monotonic()))
+
+    async def _look(self, found: deque[Event]) -> None:
+        """Adds what is new; nothing while the database is away."""
+        page = await self._looks.take(self._read)
+        if page is not None:
+            found.extend(page.items)
+        self._next_look = time.monotonic() + (0.0 if page is not None and page.has_more else LOOK_SECONDS)
+
+    async def _read(self) -> EventPage:
+        await self._check_key()
+        return await self._services.events.page(
+            self._merchant_id,
+            EventFilter(since=self._since, after=self._place, ascending=True, limit=PAGE_SIZE),
+        )
 
     async def _check_key(self) -> None:
         if time.monotonic() - self._key_checked < CHECK_KEY_SECONDS:
@@ -223,10 +226,11 @@ class _Follower:
             raise TolemError(Code.UNAUTHORIZED)
         self._key_checked = time.monotonic()
 
-    def _pause(self) -> float:
-        if self._away_since is None:
-            return LOOK_SECONDS
-        return min(AWAY_LOOK_SECONDS, max(LOOK_SECONDS, time.monotonic() - self._away_since))
+    def _give_up_in_the_end(self) -> None:
+        # What the others knew before this stream began may be long over: nobody has looked since.
+        away = self._looks.away_since
+        if away is not None and time.monotonic() - max(away, self._began) >= AWAY_SECONDS:
+            raise TolemError(Code.DATABASE_UNAVAILABLE)
 
     def _told(self, event: Event) -> bytes:
         self._last_sent = time.monotonic()
@@ -235,15 +239,17 @@ class _Follower:
     def _heartbeat(self) -> bytes:
         """A comment, and the place: an id without data is no message, but what a reconnecting client will name."""
         self._last_sent = time.monotonic()
-        word = "heartbeat" if self._away_since is None else "the database is away; nothing will be skipped"
+        word = "heartbeat" if self._looks.away_since is None else "the database is away; nothing will be skipped"
         return f": {word}\n".encode() + _message(id=paging.cursor(*self._place))
 
     def _error(self, error: TolemError) -> bytes:
         return _message(event="error", data=_json(self._services.v1.error(error, self._request_id, datetime.now(UTC))))
 
 
-def _closed(reason: str, message: str) -> bytes:
-    return _message(event="closed", data=_json({"reason": reason, "message": message}))
+def _abandon(look: asyncio.Task[None]) -> None:
+    """A stream that ends does not wait for its look, and nobody asks any more how that went."""
+    look.add_done_callback(lambda done: done.cancelled() or done.exception())
+    look.cancel()
 
 
 def _json(value: object) -> str:

@@ -6,11 +6,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import uvicorn
-
 from api.app import SECTIONS, production_app
-from api.request_ids import request_ids
 from api.services import Services
+from api.serving import Server
 from dev.ports import free_port
 from dev.postgres import Database
 from runtime import settings as conf
@@ -34,7 +32,7 @@ def environment(database: Database) -> dict[str, str]:
 class RunningApi:
     """`url` is where it serves, `services` what its handlers work with, `closing` what ends before it does."""
 
-    def __init__(self, server: uvicorn.Server, url: str, services: Services) -> None:
+    def __init__(self, server: Server, url: str, services: Services) -> None:
         self.server = server
         self.url = url
         self.services = services
@@ -46,17 +44,8 @@ async def running_api(database: Database, port: int | None = None) -> AsyncItera
     """The API in this process, so that a test can shorten its waits; it stops as `python -m api` does."""
     port = port or free_port()
     app = production_app(conf.load(*SECTIONS, environ=environment(database)))
-    config = uvicorn.Config(
-        request_ids(app),
-        host="127.0.0.1",
-        port=port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=15,
-    )
-    server = uvicorn.Server(config)
+    server = Server(app, "127.0.0.1", port)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # pytest's own stay
-    app.state.stopping = lambda: server.should_exit
     serving = asyncio.create_task(server.serve())
     try:
         while not server.started:

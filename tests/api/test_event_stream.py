@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.streams import STREAMS_PER_KEY, Streams
+from api.streams import STREAMS_PER_KEY
 from api.v1 import event_stream
 from dev.postgres import Database
 from domain.errors import Code
@@ -246,18 +246,6 @@ async def test_a_stream_too_many_ends_the_oldest_of_the_key(api: RunningApi, sho
             assert (await stream.event())["id"] == event
         for one in more:
             await one.__aexit__(None, None, None)
-
-
-def test_a_full_process_takes_the_place_of_the_key_that_has_most() -> None:
-    streams = Streams(per_key=3, per_process=4)
-    lonely = streams.open("key_1")
-    crowd = [streams.open("key_2") for _ in range(3)]
-    newcomer = streams.open("key_3")
-    assert [one.replaced for one in (lonely, *crowd, newcomer)] == [False, True, False, False, False]
-    assert len(streams) == 4
-    for one in (lonely, *crowd, newcomer, newcomer):
-        one.close()
-    assert len(streams) == 0
 
 
 async def test_who_goes_away_leaves_nothing_behind(api: RunningApi, shop: Shop) -> None:

@@ -1,10 +1,12 @@
 """`tolem listen` as a developer runs it: a process, the real API over real books, a server on this machine."""
 
+import asyncio
 import hashlib
 import hmac
 import json
 import stat
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,17 @@ from dev.ports import free_port
 from dev.postgres import Database
 from domain.event import Dialect
 from domain.merchant import Mode
+from operations import following
+from operations.api_client import ApiClient
 from operations.event_source import Parser
+from operations.following import Connected, Event, Following, Lost
 from operations.keys import add_key
 from operations.listening import ENDPOINT_ID
+from runtime.secrets import Secret
 from tests.api.serving import PUBLIC_URL, RunningApi, running_api
 from tests.db.books import Books, Shop
 from tests.support.cli import Listening, ended, kill_all, tolem
-from tests.support.event_stream import database_away
+from tests.support.event_stream import StreamClient, database_away
 from tests.support.receiver import Answer, WebhookReceiver
 from webhooks.sender import USER_AGENT
 from webhooks.signing import new_secret, verify
@@ -241,8 +247,70 @@ async def test_who_is_pushed_out_by_a_newer_listener_says_so_and_does_not_push_b
     first = await Listening.start(*words)
     second = await Listening.start(*words)
     code, _, err = await ended(first.process)
-    assert (code, "A newer stream took this place" in err) == (1, True)
+    assert (code, "A newer stream of this key took this place" in err) == (1, True)
     await second.stop()
+
+
+async def test_a_run_without_an_event_names_its_place_and_the_next_one_goes_on_there(
+    api: RunningApi, shop: Shop, key: str, receiver: WebhookReceiver
+) -> None:
+    words = ("--forward-to", receiver.url, "--key", key, "--api", api.url)
+    end = await (await Listening.start(*words)).stop()
+    (place,) = [line.split()[-1] for line in end.splitlines() if line.startswith("Go on from here with --after ")]
+    assert not place.startswith("evt_")
+    meanwhile = await paid(shop)
+    again = await Listening.start(*words, "--after", place)
+    await again.until(meanwhile)
+    assert f"--after {meanwhile}" in await again.stop()
+
+
+async def test_it_is_connected_when_the_stream_has_said_where_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "WAITS", (0.05,))
+    # What a dying API sends: nothing but the headers; no place yet; the place; nothing again; the place of the last time.
+    scripts = [b"", b": heartbeat\n\nretry: 2000\n\n", b"id: place_1\n\n", b"", b"id: place_2\n\n"]
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        asked.extend([line.split(": ")[1] for line in head.splitlines() if line.startswith("last-event-id")] or [""])
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + scripts.pop(0)
+        )
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    async with server, ApiClient(f"http://{host}:{port}", Secret("tk_live_any")) as client:
+        news = Following(client).news()
+        async with aclosing(news), asyncio.timeout(30):
+            got = [await anext(news) for _ in range(6)]
+    lost = Lost("the connection ended", 0.05)
+    assert got == [lost, lost, Connected(again=False), lost, lost, Connected(again=True)]
+    assert asked == ["", "", "", "place_1", "place_1"]
+
+
+async def test_who_makes_room_in_a_full_server_comes_back_later(
+    api: RunningApi, books: Books, shop: Shop, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "WAITS", (0.05, 0.1, 0.2))
+    api.services.streams._per_process = 1
+    other = StreamClient(api.url, await add_key(books.registry, (await books.merchant()).id, Mode.LIVE, "other"))
+    async with ApiClient(api.url, Secret(key)) as client, other.http, asyncio.timeout(60):
+        news = Following(client).news()
+        async with aclosing(news):
+            assert await anext(news) == Connected(again=False)
+            async with other.follow() as stream:
+                await stream.next()
+                end = await anext(news)
+                assert isinstance(end, Lost)
+                assert "The server has all the streams it can hold" in end.why
+                assert end.wait == 0.2
+            assert await anext(news) == Connected(again=True)
+            event = await paid(shop)
+            arrived = await anext(news)
+            assert isinstance(arrived, Event)
+            assert arrived.id == event
 
 
 @pytest.mark.parametrize(

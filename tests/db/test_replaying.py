@@ -8,8 +8,9 @@ from sqlalchemy import text
 
 from db.delivery_reads import DeliveryReads
 from db.engine import as_merchant
+from db.errors import KeyTaken
 from db.event_reads import EventReads
-from db.replaying import KeyTaken, Receiver, Replaying, ReplayKey, Wish, ensure_delivery
+from db.replaying import Receiver, Replaying, ReplayKey, Wish, ensure_delivery
 from domain.event import AttemptOutcome, Delivery, DeliveryState, Dialect
 from domain.invoice import State
 from domain.merchant import Mode

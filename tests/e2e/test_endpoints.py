@@ -201,10 +201,16 @@ async def _read(shop: Shop, invoice_id: str) -> dict[str, Any]:
         ),
         ({"events": ["invoice.*"], "url": "https://10.0.0.1/"}, ["url"]),
         ({"events": [], "url": "https://example.kz"}, ["events"]),
+        # What only we can say of a URL is said together with what is wrong by itself.
+        ({"events": ["x"], "url": "https://10.0.0.1/"}, ["events", "url"]),
+        ({"url": "https://10.0.0.1/"}, ["events", "url"]),
+        ({"events": ["*"], "url": "http://example.kz/", "is_sandbox": "yes"}, ["is_sandbox"]),
+        ({"events": ["*"], "url": "http://10.0.0.1/", "is_sandbox": "yes"}, ["is_sandbox", "url"]),
+        (None, ["events", "url"]),
     ],
 )
 async def test_a_wrong_registration_names_every_wrong_field(
-    keeper: Shop, body: dict[str, object], wrong: list[str]
+    keeper: Shop, body: dict[str, object] | None, wrong: list[str]
 ) -> None:
     refused = assert_error(await keeper.test.post(PATH, json=body), Code.INVALID_REQUEST)
     assert sorted(one["field"] for one in refused["errors"]) == wrong
@@ -227,6 +233,9 @@ async def test_a_wrong_change_names_every_wrong_field_and_changes_nothing(keeper
             {"url": None, "events": None, "dialect": None, "description": 5, "is_sandbox": False, "nonsense": 1},
         ) == ["description", "dialect", "events", "is_sandbox", "nonsense", "url"]
         assert await refused("PATCH", "", {"url": "http://169.254.169.254/", "events": ["*"]}) == ["url"]
+        assert await refused("PATCH", "", {"url": "http://169.254.169.254/", "events": ["x"], "urls": 1}) == [
+            *("events", "url", "urls")
+        ]
         assert await refused("PATCH", "", {"description": "a\u0000b"}) == ["description"]
         assert await refused("PATCH", "", []) == [""]
         for hours in (-1, 721, 1.5, "24", True):
@@ -236,8 +245,9 @@ async def test_a_wrong_change_names_every_wrong_field_and_changes_nothing(keeper
         # An unknown event is refused with the list of those there are.
         answer = await keeper.test.patch(path, json={"events": ["invoice.paid"]})
         assert "invoice.status_changed" in assert_error(answer, Code.INVALID_REQUEST)["errors"][0]["message"]
-        same = await keeper.test.patch(path, json={})
-        assert (same.status_code, same.json()) == (200, before)
+        for nothing in (b"{}", b""):
+            same = await keeper.test.patch(path, content=nothing, headers={"Content-Type": "application/json"})
+            assert (same.status_code, same.json()) == (200, before)
 
 
 async def test_ten_secrets_are_the_most_and_the_refusal_says_what_to_do(keeper: Shop) -> None:
@@ -246,14 +256,27 @@ async def test_ten_secrets_are_the_most_and_the_refusal_says_what_to_do(keeper: 
         rotations = [await rotated(keeper, made["id"], overlap_hours=720) for _ in range(9)]
         secrets = [one["secret"] for one in [made, *rotations]]
         answer = await keeper.test.post(f"{PATH}/{made['id']}/rotate-secret")
-        (refused,) = assert_error(answer, Code.INVALID_REQUEST)["errors"]
-        assert refused["field"] == "overlap_hours"
+        refused = assert_error(answer, Code.LIMIT_REACHED)
+        first_to_end = (await keeper.test.get(f"{PATH}/{made['id']}")).json()["secrets"][-1]
+        assert refused["details"] == {"limit": "10", "room_at": first_to_end["expires_at"]}
+        assert refused["errors"] == []
         assert "10 secrets are in force" in refused["message"]
         assert len(set(secrets)) == 10
         await paid(keeper)
         one = await told(receiver, 1)
         assert all(checks(secret, one) for secret in secrets)
         assert len((await rotated(keeper, made["id"], overlap_hours=0))["secrets"]) == 1
+
+
+async def test_fifty_endpoints_are_the_most_and_a_deleted_one_makes_room(keeper: Shop) -> None:
+    body = {"url": "https://example.kz/hooks", "events": ["*"]}
+    made = [await keeper.test.post(PATH, json=body) for _ in range(50)]
+    assert {one.status_code for one in made} == {201}
+    refused = assert_error(await keeper.test.post(PATH, json=body), Code.LIMIT_REACHED)
+    assert (refused["details"], refused["errors"]) == ({"limit": "50"}, [])
+    assert len((await keeper.test.get(PATH)).json()["items"]) == 50
+    assert (await keeper.test.delete(f"{PATH}/{made[0].json()['id']}")).status_code == 204
+    assert (await keeper.test.post(PATH, json=body)).status_code == 201
 
 
 async def test_nobody_elses_endpoint_can_be_seen_or_touched(keeper: Shop, shop: Shop) -> None:

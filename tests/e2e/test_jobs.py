@@ -18,6 +18,7 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.stack
 
 JOBS = "/api/v1/jobs"
+EVERY_WRONG = {"cursor": "x", "kind": "payout", "state": "lost"}
 LATER = Answer(status=503, headers={"Retry-After": "3600"})
 
 
@@ -160,6 +161,6 @@ async def test_nobody_sees_another_merchants_jobs_and_wrong_words_are_named(
         await until(two, "the live job")
         assert len(await jobs(shop.test)) == 1
         assert len(await jobs(shop.live, is_sandbox="false")) == 1
-    for params in ({"kind": "payout"}, {"state": "lost"}, {"cursor": "x"}, {"page_size": 101}):
+    for params in ({"kind": "payout"}, {"state": "lost"}, {"cursor": "x"}, {"page_size": 101}, EVERY_WRONG):
         body = assert_error(await shop.test.get(JOBS, params=params), Code.INVALID_REQUEST)
         assert [error["field"] for error in body["errors"]] == list(params)

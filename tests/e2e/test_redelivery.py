@@ -1,9 +1,11 @@
 """The gap of an endpoint that was disabled, or down, closed in order."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
@@ -149,6 +151,42 @@ async def test_a_cancel_stops_it_and_one_runs_at_a_time(store: Shop, receiver: W
     await store.test.post(f"{PATH}/{second.json()['id']}/cancel")
 
 
+async def test_a_key_that_has_lapsed_sends_again(store: Shop, stack: Stack, receiver: WebhookReceiver) -> None:
+    sent = await paid(store, 2)
+    inbox = await Inbox.register(store.test, receiver)
+    key, since = fresh_key(), an_hour_ago()
+    first = await redeliver(store.test, inbox.endpoint_id, key=key, since=since, kind="all")
+    assert (await over(store.test, first))["found"] == 2
+    connection = await asyncpg.connect(stack.system.database.dsn("postgres"))
+    aged = await connection.execute(
+        "update idempotency_keys set created_at = created_at - interval '31 days' where resource_id = $1",
+        first.json()["id"],
+    )
+    await connection.close()
+    assert aged == "UPDATE 1"
+    again = await redeliver(store.test, inbox.endpoint_id, key=key, since=since, kind="all")
+    assert "idempotent-replayed" not in again.headers
+    assert again.json()["id"] != first.json()["id"]
+    assert (await over(store.test, again))["found"] == 2
+    assert invoices(inbox) == sent * 2
+
+
+async def test_requests_with_one_key_at_one_time_open_one_and_get_one_answer(
+    store: Shop, receiver: WebhookReceiver
+) -> None:
+    await paid(store, 3)
+    inbox = await Inbox.register(store.test, receiver)
+    for _ in range(5):
+        key, since = fresh_key(), an_hour_ago()
+        asked = (redeliver(store.test, inbox.endpoint_id, key=key, since=since, kind="all") for _ in range(6))
+        answers = await asyncio.gather(*asked)
+        assert [answer.status_code for answer in answers] == [202] * 6, [answer.text for answer in answers]
+        assert len({answer.content for answer in answers}) == 1
+        opened = next(answer for answer in answers if "idempotent-replayed" not in answer.headers)
+        assert (await over(store.test, opened))["found"] == 3
+    assert len((await store.test.get(PATH)).json()["items"]) == 5
+
+
 async def test_another_merchants_and_a_live_one_do_not_exist_for_a_test_key(
     store: Shop, shop: Shop, inbox: Inbox, sandbox_inbox: Inbox
 ) -> None:
@@ -178,10 +216,13 @@ async def test_another_merchants_and_a_live_one_do_not_exist_for_a_test_key(
         ({"since": "0001-01-01T00:00:00+14:00"}, ["since"]),
         ({"since": "2001-01-01T00:00:00Z", "until": "2000-01-01T00:00:00Z"}, ["since", "until"]),
         ({"since": "2999-01-01T00:00:00Z"}, ["since"]),
+        # A field that is misspelt would send more than was asked for.
+        ({"since": "2001-01-01T00:00:00Z", "kind": "some", "untill": 5}, ["kind", "untill", "since"]),
+        (None, ["since"]),
     ],
 )
 async def test_every_wrong_field_is_named(
-    shop: Shop, sandbox_inbox: Inbox, body: dict[str, Any], fields: list[str]
+    shop: Shop, sandbox_inbox: Inbox, body: dict[str, Any] | None, fields: list[str]
 ) -> None:
     answer = await shop.test.post(f"/api/v1/webhooks/{sandbox_inbox.endpoint_id}/redeliver", json=body)
     wrong = assert_error(answer, Code.INVALID_REQUEST)

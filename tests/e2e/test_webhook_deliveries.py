@@ -254,6 +254,48 @@ async def test_every_wrong_filter_is_named(shop: Shop) -> None:
         assert [error["field"] for error in body["errors"]] == [field], params
 
 
+async def test_all_wrong_filters_are_named_at_once(shop: Shop) -> None:
+    params: dict[str, str | int] = {
+        "page": 10_000,
+        "state": "lost",
+        "endpoint_id": "a\x00b",
+        "event": "invoice.lost",
+        "object_id": "a\x00b",
+        "event_id": "a\x00b",
+        "date_to": "9999-12-31",
+    }
+    body = assert_error(await shop.test.get(LOG, params=params), Code.INVALID_REQUEST)
+    assert [error["field"] for error in body["errors"]] == list(params)
+
+
+async def test_a_misspelt_endpoint_sends_to_nobody(shop: Shop, inbox: Inbox) -> None:
+    object_id = await paid(shop)
+    before = await only(shop, "delivered")
+    resend = f"/api/v1/events/{before['event_id']}/resend"
+    body = assert_error(await shop.test.post(resend, json={"endpoint": inbox.endpoint_id}), Code.INVALID_REQUEST)
+    assert [error["field"] for error in body["errors"]] == ["endpoint"]
+    assert await only(shop, "delivered") == before
+    assert len(inbox.about(object_id)) == 1
+
+
+async def test_an_event_about_an_endpoint_is_sent_again_to_the_others_only(
+    shop: Shop, inbox: Inbox, receiver: WebhookReceiver
+) -> None:
+    async with WebhookReceiver() as gone:
+        closing = await Inbox.register(shop.test, gone)
+        gone.default = Answer(status=410)
+        await paid(shop)
+        (told,) = await inbox.wait(closing.endpoint_id)
+        assert told.body["type"] == "webhook.endpoint_disabled"
+        gone.default = Answer()
+        enabled = await shop.test.post(f"/api/v1/webhooks/{closing.endpoint_id}/enable")
+        assert enabled.status_code == 200, enabled.text
+        resent = await shop.test.post(f"/api/v1/events/{told.id}/resend")
+        assert [one["endpoint_id"] for one in resent.json()["items"]] == [inbox.endpoint_id]
+        await inbox.wait(closing.endpoint_id, count=2)
+        assert len(gone.requests) == 1  # the invoice's event, which it refused
+
+
 async def test_nobody_sees_or_retries_what_is_not_theirs(stack: Stack, shop: Shop, inbox: Inbox) -> None:
     object_id = await paid(shop)
     mine = await only(shop, "delivered")
