@@ -10,6 +10,9 @@ from runtime.env import SettingsError
 from runtime.leave import leave
 from runtime.logging import configure
 
+# Longer than any answer takes but the cancel of an ill bank; what is cut is idempotent.
+DRAIN_SECONDS = 15
+
 
 def main() -> None:
     """Serves until SIGTERM, then finishes the requests that run."""
@@ -20,7 +23,7 @@ def main() -> None:
         leave(2)
     configure(settings[conf.Log].level, settings[conf.Log].format, "api")
     api = settings[conf.Api]
-    server = Server(production_app(settings), api.host, api.port)
+    server = Server(production_app(settings), api.host, api.port, drain_seconds=DRAIN_SECONDS)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again after its graceful stop; it must not kill us on the way to `leave`.
         signal.signal(number, lambda *_: None)

@@ -11,8 +11,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.request_ids import request_ids
 
-# Longer than any answer takes but the cancel of an ill bank; what is cut is idempotent.
-DRAIN_SECONDS = 15
 KEEP_ALIVE_SECONDS = 30
 _EXTENSION = "tolem.connection"
 _RESET = struct.pack("ii", 1, 0)
@@ -62,7 +60,7 @@ class _Protocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """Ends the event streams, which have no end of their own, before it waits for the requests that run."""
 
-    def __init__(self, app: Litestar, host: str, port: int) -> None:
+    def __init__(self, app: Litestar, host: str, port: int, *, drain_seconds: int) -> None:
         self._litestar = app
         config = uvicorn.Config(
             # Outside the framework, so that also an answer for no route at all carries its id.
@@ -73,7 +71,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
+            timeout_graceful_shutdown=drain_seconds,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         super().__init__(config)

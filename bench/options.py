@@ -8,7 +8,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     `latency_ms` is what the bank takes for a call; `poll_connections` and `bank_calls_per_second` are the operator's
     settings of the same names. `patience`: seconds that the last webhook is waited for. The same `seed`, the same
-    payer and the same times. Storm: `events` at `rate` a second to `receivers`.
+    payer and the same times. Storm: `events` at `rate` a second to `receivers`, each told to one of them.
     """
 
     rounds: int = 3
@@ -23,5 +23,5 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = 180.0
     events: int = 10_000
     receivers: int = 50
-    rate: float = 20.0
+    rate: float = 30.0
     seed: int = 1

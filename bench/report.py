@@ -42,7 +42,7 @@ def _storm(storms: Sequence[Storm], options: Options) -> list[str]:
     ends = ((what, count) for storm in storms if storm.ill for what, count in storm.ends.items())
     return [
         "### Webhooks with ill receivers",
-        f"{options.events} events to {options.receivers} receivers, one a merchant, while bills are made and paid. "
+        f"{options.events} events to {options.receivers} receivers, five a merchant, while bills are made and paid. "
         "Seconds from the event to its first request at receivers that are well:",
         _table(("", "events", "events /s", "p50", "p99", "max", "requests", "duplicates", "cores busy"), rows),
         "How deliveries ended where some are ill:",

@@ -38,17 +38,21 @@ _DELIVERIES = text(
     " (select count(*) from delivery_attempts a where a.delivery_id = d.id and a.status between 200 and 299"
     "   and a.error is null) as accepted, w.disabled_reason"
     " from events e join webhook_endpoints w on w.merchant_id = e.merchant_id"
-    " left join deliveries d on d.event_id = e.id where e.type = 'invoice.status_changed'"
+    " left join deliveries d on d.event_id = e.id and d.endpoint_id = w.id where e.type = 'invoice.status_changed'"
 )
 _OPEN = text("select count(*) from deliveries where state = 'pending'")
 
 
+# Each merchant's event goes to so many receivers, well and ill ones beside each other: the same story tells them all.
+ENDPOINTS_EACH = 5
+
+
 class Merchant(msgspec.Struct):
-    """One shop with one receiver, and the connection it makes its bills over."""
+    """One shop with its receivers by endpoint."""
 
     key: str
-    receiver: Receiver
-    endpoint_id: str = ""
+    receivers: list[Receiver]
+    endpoints: dict[str, Receiver] = {}
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -105,29 +109,33 @@ class _Run:
         pool = create_engine(self._stack.system.database.operator_url, pool_size=2)
         try:
             registry, made = Registry(pool), []
-            for number, receiver in enumerate(self._receivers):
+            for number in range(len(self._receivers) // ENDPOINTS_EACH):
                 shop = await add_merchant(registry, f"Shop {number}", BIN)
-                made.append(Merchant(await add_key(registry, shop.id, Mode.TEST, "storm"), receiver))
+                own = self._receivers[number * ENDPOINTS_EACH : (number + 1) * ENDPOINTS_EACH]
+                made.append(Merchant(await add_key(registry, shop.id, Mode.TEST, "storm"), own))
         finally:
             await pool.dispose()
         for merchant in made:
             async with self._api(merchant) as api:
-                body = {"url": merchant.receiver.url, "events": ["invoice.*"]}
-                merchant.endpoint_id = (await api.json("POST", "/api/v1/webhooks", body, expected=201))["id"]
+                for receiver in merchant.receivers:
+                    body = {"url": receiver.url, "events": ["invoice.*"]}
+                    made_id = (await api.json("POST", "/api/v1/webhooks", body, expected=201))["id"]
+                    merchant.endpoints[made_id] = receiver
         return made
 
     async def _load(self, merchants: list[Merchant]) -> None:
         """Bills made and paid at an even rate, each merchant in its turn, whatever became of those before."""
         room, tasks, began = asyncio.Semaphore(AT_ONCE), [], time.monotonic()
-        for number in range(self._options.events):
-            await asyncio.sleep(max(0.0, began + number / self._options.rate - time.monotonic()))
+        for number in range(self._options.events // ENDPOINTS_EACH):
+            due = began + number * ENDPOINTS_EACH / self._options.rate
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
             merchant = merchants[number % len(merchants)]
             await room.acquire()
             task = asyncio.create_task(self._pay_one(merchant))
             task.add_done_callback(lambda _: room.release())
             tasks.append(task)
-            if number % 1000 == 999:
-                self._say(f"storm: {number + 1} events")
+            if number % 200 == 199:
+                self._say(f"storm: {number + 1} bills, {(number + 1) * ENDPOINTS_EACH} events to tell")
         await asyncio.gather(*tasks)
 
     async def _pay_one(self, merchant: Merchant) -> None:
@@ -166,9 +174,9 @@ class _Run:
     def _judge(
         self, merchants: list[Merchant], books: list[Told], *, ill: bool, sending: float, used: dict[str, float]
     ) -> Storm:
-        receiver_of = {merchant.endpoint_id: merchant.receiver for merchant in merchants}
+        receiver_of = {id_: receiver for merchant in merchants for id_, receiver in merchant.endpoints.items()}
         waits, problems, duplicates = [], Counter[str](self._failures), 0
-        if len(books) != self._options.events - sum(self._failures.values()):
+        if len(books) != self._options.events - sum(self._failures.values()) * ENDPOINTS_EACH:
             problems[f"{len(books)} deliveries for {self._options.events} events"] += 1
         for told in books:
             if told.endpoint_id is None or told.state is None:

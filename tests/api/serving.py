@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from api.__main__ import DRAIN_SECONDS
 from api.app import SECTIONS, production_app
 from api.services import Services
 from api.serving import Server
@@ -44,7 +45,7 @@ async def running_api(database: Database, port: int | None = None) -> AsyncItera
     """The API in this process, so that a test can shorten its waits; it stops as `python -m api` does."""
     port = port or free_port()
     app = production_app(conf.load(*SECTIONS, environ=environment(database)))
-    server = Server(app, "127.0.0.1", port)
+    server = Server(app, "127.0.0.1", port, drain_seconds=DRAIN_SECONDS)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # pytest's own stay
     serving = asyncio.create_task(server.serve())
     try:

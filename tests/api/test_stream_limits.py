@@ -235,17 +235,17 @@ async def hanging_reads(database: Database) -> AsyncIterator[None]:
 async def test_while_the_database_hangs_every_stream_has_its_heartbeat_and_sees_the_end(
     books: Books, shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(event_stream, "HEARTBEAT_SECONDS", 0.5)
+    monkeypatch.setattr(event_stream, "HEARTBEAT_SECONDS", 0.2)
     async with AsyncExitStack() as stack, running_api(books.database) as running, hanging_reads(books.database):
-        streams = await many(stack, running, shop)
-
-        async def beats(stream: Following) -> None:
-            while stream.comments.count(b":") < 3:
+        key = await key_of(shop)
+        # More than may look at once; all are open before the first look has failed.
+        streams = [await followed(stack, running, key) for _ in range(STREAMS_PER_KEY)]
+        for stream in streams:
+            while not stream.comments:
                 message = await stream.next()
                 assert message is not None
                 assert message.data is None
-
-        await asyncio.gather(*(beats(one) for one in streams))
+        assert {one.comments[:11] for one in streams} == {b": heartbeat"}
         running.server.should_exit = True
         ends = await asyncio.gather(*(one.to_end() for one in streams))
     assert {reason_of(end) for end in ends} == {("closed", "shutdown")}

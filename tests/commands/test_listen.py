@@ -266,7 +266,7 @@ async def test_a_run_without_an_event_names_its_place_and_the_next_one_goes_on_t
 
 async def test_it_is_connected_when_the_stream_has_said_where_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "WAITS", (0.05,))
-    # What a dying API sends: nothing but the headers; no place yet; the place; nothing again; the place of the last time.
+    # What a dying API sends: only the headers; no place yet; the place; nothing again; the place of the last time.
     scripts = [b"", b": heartbeat\n\nretry: 2000\n\n", b"id: place_1\n\n", b"", b"id: place_2\n\n"]
     asked: list[str] = []
 
