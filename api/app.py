@@ -9,7 +9,6 @@ from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
 from api import auth, docs
-from api.bodies import JsonRequest
 from api.codec import codec_routes
 from api.error_pages import error_pages
 from api.errors import HANDLERS
@@ -77,7 +76,6 @@ def routes() -> list[Any]:
     }
     v1 = Router(
         "/v1",
-        request_class=JsonRequest,
         route_handlers=[
             InvoiceController,
             WebhookController,

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api import idempotency
 from api.auth import sees_sandbox_only
-from api.bodies import Draft, JsonDraft, RequestBody, Rule
+from api.bodies import Draft, JsonDraft, JsonRequest, RequestBody, Rule
 from api.request_ids import request_id_of
 from api.services import Services
 from api.v1 import paging
@@ -75,6 +75,7 @@ class RedeliveryPageJson(msgspec.Struct, frozen=True, kw_only=True):
 
 @post(
     "/webhooks/{endpoint_id:str}/redeliver",
+    request_class=JsonRequest,
     dto=JsonDraft[RedeliveryCreate],
     return_dto=None,
     status_code=202,

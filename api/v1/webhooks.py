@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from activities.delivering import TestEndpoint
 from api.auth import sandbox_of, sees_sandbox_only
-from api.bodies import Draft, JsonBody, JsonDraft
+from api.bodies import Draft, JsonBody, JsonDraft, JsonRequest
 from api.optional_body import BodyOptional
 from api.request_ids import request_id_of
 from api.services import Services
@@ -60,6 +60,7 @@ class WebhookController(Controller):
         return EndpointList(items=[v1_webhooks.endpoint(one) for one in found])
 
     @post(
+        request_class=JsonRequest,
         dto=JsonDraft[WebhookCreate],
         return_dto=None,
         summary="Register a webhook endpoint",

@@ -157,10 +157,10 @@ async def test_webhooks_are_listed_without_their_secrets_and_tested(shop: Shop) 
         ({"url": "ftp://example.kz/x"}, ["url"]),
         ({"url": "http://169.254.169.254/latest"}, ["url"]),
         ({"url": "https://user:secret@example.kz/x"}, ["url"]),
-        ({"url": "not a url", "events": 1}, ["events"]),
+        ({"url": "not a url", "events": 1}, ["events", "url"]),
     ],
 )
 async def test_a_wrong_webhook_is_refused(shop: Shop, fields: dict[str, object], wrong: list[str]) -> None:
     body = {"url": "https://example.kz/hook", "events": ["*"], **fields}
     refused = assert_error(await shop.live.post("/api/v1/webhooks", json=body), Code.INVALID_REQUEST)
-    assert [one["field"] for one in refused["errors"]] == wrong
+    assert sorted(one["field"] for one in refused["errors"]) == wrong
