@@ -8,8 +8,6 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
 
 class Illness(StrEnum):
     """How a receiver behaves."""
@@ -41,15 +39,8 @@ def illnesses(receivers: int, *, ill: bool) -> list[Illness]:
     kinds = [kind for kind, number in ILL.items() for _ in range(max(1, number * receivers // 50))]
     kinds += [Illness.WELL] * (receivers - len(kinds))
     # Spread: neighbours in the list are made one after another, and get their events one after another.
-    return [kinds[(place * 7) % len(kinds)] for place in range(len(kinds))] if receivers % 7 else kinds
-
-
-class Arrival(msgspec.Struct, frozen=True):
-    """One request: when, of which event, made when, and the status it was answered with (None: no whole answer)."""
-
-    at: float
-    event_id: str
-    status: int | None
+    spread = 7 if receivers % 7 else 1
+    return [kinds[place * spread % receivers] for place in range(receivers)]
 
 
 class Receiver:
@@ -57,7 +48,7 @@ class Receiver:
 
     def __init__(self, illness: Illness) -> None:
         self.illness = illness
-        self.arrivals: list[Arrival] = []
+        self.requests = 0
         self.accepted: Counter[str] = Counter()
         self.first: dict[str, float] = {}
         self._seen: defaultdict[str, int] = defaultdict(int)
@@ -106,7 +97,7 @@ class Receiver:
         self.first.setdefault(event_id, now)
         self._seen[event_id] += 1
         status, extra = self._says(event_id)
-        self.arrivals.append(Arrival(now, event_id, status))
+        self.requests += 1
         if status == 200:
             self.accepted[event_id] += 1
         if self.illness is Illness.HANGS:
