@@ -131,8 +131,8 @@ KASPI_POLL = CallOptions(
 )
 
 # One post to a merchant. The activity reports failures as results; a retry here means that our process died, which the
-# heartbeat tells soon. The time covers the longest attempt (TOLEM_WEBHOOK_TIMEOUT_SECONDS, at most 50 s), its place in a
-# line, and the booking that waits for a database (activities.attempting).
+# heartbeat tells soon. The time covers the longest attempt (TOLEM_WEBHOOK_TIMEOUT_SECONDS, at most 50 s), its place in
+# a line, and the booking that waits for a database (activities.attempting).
 WEBHOOK_POST = CallOptions(
     start_to_close_timeout=timedelta(seconds=90),
     heartbeat_timeout=timedelta(seconds=12),
