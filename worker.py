@@ -160,7 +160,7 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
         engine,
         AttemptPolicy(schedule=hooks.schedule_seconds, disable_after=hooks.disable_after_hours * 3600.0),
     )
-    delivering = Delivering(attempting, deliveries)
+    delivering = Delivering(attempting, deliveries, engine, handovers=hooks.handovers)
     booking, guarding = Booking(ledger), _guarding(settings, stack, engine)
     reconciling = _reconciling(settings, pool, stack, banks, ledger, engine)
     return Wiring(

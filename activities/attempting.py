@@ -85,9 +85,15 @@ class Tails(Protocol):
     async def continue_delivery(self, merchant_id: str, delivery_id: str, *, wait: float = 0.0) -> None:
         """Makes sure that `delivery-<id>` runs; its next attempt comes after `wait` seconds."""
 
+    async def begin_delivery(self, merchant_id: str, delivery_id: str, *, wait: float) -> None:
+        """Starts `delivery-<id>`, whose first attempt comes after `wait` seconds; one that runs is left alone."""
+
 
 class Attempts(Protocol):
     """Makes attempts, one a call."""
+
+    async def first(self, merchant_id: str, delivery_id: str) -> Attempted:
+        """As `Attempting.first`."""
 
     async def once(self, merchant_id: str, delivery_id: str) -> Attempted:
         """As `Attempting.once`."""
@@ -116,6 +122,16 @@ class Attempting:
         self._policy = policy
         self._chance = Random()  # noqa: S311 -- jitter
         self._in_hand: set[str] = set()
+
+    async def first(self, merchant_id: str, delivery_id: str) -> Attempted:
+        """As `once`, for a delivery that may have been tried already: whoever did so died before telling how it went.
+
+        Then no second request is made, and `retry_after` is what is left of the wait that was booked.
+        """
+        due = await self._deliveries.due(merchant_id, delivery_id)
+        if due is not None and due.state is DeliveryState.PENDING and due.attempts > 0:
+            return Attempted(state=due.state, attempts=due.attempts, retry_after=max(due.due_in or 0.0, 0.0))
+        return await self.once(merchant_id, delivery_id)
 
     async def once(self, merchant_id: str, delivery_id: str) -> Attempted:
         """One attempt; PENDING with `retry_after` where it failed, or where no place was free and none was made.

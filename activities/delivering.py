@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
@@ -14,10 +15,13 @@ from domain.event import Attempted, DeliveryState
 from domain.invoice import DeliveryRef
 
 if TYPE_CHECKING:
-    from activities.attempting import Attempts
+    from activities.attempting import Attempts, Tails
     from db.deliveries import Deliveries
 
+log = structlog.get_logger(__name__)
+
 FALLBACK_WAIT = 30.0
+HAND_ON_PATIENCE = 5.0
 
 
 class DeliverWebhook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,15 +44,36 @@ class TestEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Delivering:
     """Activities of the queues of webhooks."""
 
-    def __init__(self, attempts: "Attempts", deliveries: "Deliveries") -> None:
+    def __init__(self, attempts: "Attempts", deliveries: "Deliveries", tails: "Tails", *, handovers: int = 2) -> None:
         self._attempts = attempts
         self._deliveries = deliveries
+        self._tails = tails
+        # Receivers of one event often fail together: so the engine keeps a hand free for those who are well.
+        self._handing_on = asyncio.Semaphore(handovers)
 
     @activity.defn(name="webhook.attempt")
     async def attempt(self, order: DeliverWebhook) -> Attempted:
-        """Posts once and tells how it went."""
+        """Posts once and tells how it went; what failed is handed to the delivery's own workflow.
+
+        It is handed on here, because a child workflow costs its story ten events and the engine twice as much.
+        """
         async with beating():
-            return await self._attempts.once(order.merchant_id, order.delivery_id)
+            # The usual first run knows that nobody has tried.
+            tries = self._attempts.once if activity.info().attempt == 1 else self._attempts.first
+            tried = await tries(order.merchant_id, order.delivery_id)
+            if tried.state is not DeliveryState.PENDING:
+                return tried
+            return msgspec.structs.replace(tried, handed_on=await self._hand_on(order, _wait(tried)))
+
+    async def _hand_on(self, order: DeliverWebhook, wait: float) -> bool:
+        try:
+            async with asyncio.timeout(HAND_ON_PATIENCE), self._handing_on:
+                await self._tails.begin_delivery(order.merchant_id, order.delivery_id, wait=wait)
+        except Exception:
+            # The request is booked and must not be made again: the story starts the workflow where we could not.
+            log.warning("delivery_left_to_its_story", delivery=order.delivery_id, exc_info=True)
+            return False
+        return True
 
     @activity.defn(name="webhook.retry")
     async def retry(self, order: DeliverWebhook) -> Attempted:
@@ -71,8 +96,7 @@ class Delivering:
                     raise
                 tried = await attempt
         if tried.state is DeliveryState.PENDING:
-            wait = FALLBACK_WAIT if tried.retry_after is None else tried.retry_after
-            raise _not_yet(f"attempt {tried.attempts} failed", wait)
+            raise _not_yet(f"attempt {tried.attempts} failed", _wait(tried))
         return tried
 
     @activity.defn(name="webhook.test")
@@ -81,6 +105,10 @@ class Delivering:
         return await self._deliveries.test(
             order.merchant_id, order.endpoint_id, is_sandbox=order.is_sandbox, cause=order.cause
         )
+
+
+def _wait(tried: Attempted) -> float:
+    return FALLBACK_WAIT if tried.retry_after is None else tried.retry_after
 
 
 def _nudged() -> bool:

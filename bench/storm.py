@@ -23,8 +23,8 @@ from operations.keys import add_key, add_merchant
 
 # The published schedule takes a month; this one ends while somebody waits. A hanging receiver is given up sooner, too.
 SETTINGS = {
-    "TOLEM_WEBHOOK_SCHEDULE_SECONDS": "2,5,15,30",
-    "TOLEM_WEBHOOK_TIMEOUT_SECONDS": "10",
+    "TOLEM_WEBHOOK_SCHEDULE_SECONDS": "5,30,120",
+    "TOLEM_WEBHOOK_TIMEOUT_SECONDS": "7",
     "TOLEM_DATABASE_POOL": "20",
 }
 BIN = "210140000016"

@@ -121,7 +121,8 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """All that one attempt needs; what is sealed is opened at the last moment.
 
     `failures` are those of this round: a replay begins the schedule anew, `attempts` goes on counting.
-    `replay` is the last wish to send it again. `secrets_sealed` are the secrets in force, the newest first.
+    `replay` is the last wish to send it again, `due_in` the seconds to the next attempt (negative: overdue).
+    `secrets_sealed` are the secrets in force, the newest first.
     """
 
     id: str
@@ -137,6 +138,7 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     failures: int
     replay: str | None
+    due_in: float | None
     endpoint_enabled: bool
     endpoint_deleted: bool
 
@@ -145,12 +147,13 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The outcome of one attempt, small enough for a history.
 
     `news` are deliveries of what the attempt itself made known (an endpoint fails, or is disabled): the activity hands
-    them on, so they stand in no history.
+    them on, so they stand in no history. `handed_on`: the delivery's own workflow runs, and nobody else need see to it.
     """
 
     state: DeliveryState
     attempts: int
     retry_after: float | None = None
+    handed_on: bool = False
     news: list[DeliveryRef] = []
 
 

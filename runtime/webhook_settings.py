@@ -58,6 +58,16 @@ class Webhooks(Section, frozen=True, kw_only=True):
             "500",
         ),
     ]
+    handovers: Annotated[
+        int,
+        Env(
+            "TOLEM_WEBHOOK_HANDOVERS",
+            "deliveries that failed at first and are handed to workflows of their own at the same time, per worker; more"
+            " where Temporal is far away, fewer where it is small",
+            parsers.whole(1, 1_000),
+            "2",
+        ),
+    ]
     disable_after_hours: Annotated[
         int,
         Env(

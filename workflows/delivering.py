@@ -35,9 +35,12 @@ def fair(merchant_id: str) -> Priority:
 
 
 async def deliver(merchant_id: str, ref: DeliveryRef) -> None:
-    """The first attempt; what failed lives on in `delivery-<id>`, which outlives this story."""
+    """The first attempt; what failed lives on in `delivery-<id>`, which outlives this story.
+
+    The activity starts that workflow; a child is for where it could not, or died.
+    """
     attempted = await _attempt(merchant_id, ref)
-    if attempted.state is not DeliveryState.PENDING:
+    if attempted.state is not DeliveryState.PENDING or attempted.handed_on:
         return
     wait = attempted.retry_after if attempted.retry_after is not None else FALLBACK_WAIT
     try:

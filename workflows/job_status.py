@@ -15,7 +15,7 @@ AT_ONCE = 20
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the workflow runs and, while an activity of it is pending, that activity's attempt, the type of its last
-    failure, and when it runs next (None: now).
+    failure, and when it runs next (None: now). A workflow that has not begun yet runs next when it begins.
 
     Of a failure only the type is told: messages are encrypted, and not all of them are for merchants.
     """
@@ -73,7 +73,7 @@ def _status(described: WorkflowExecutionDescription) -> JobStatus:
         return JobStatus(running=False)
     pending = described.raw_description.pending_activities
     if not pending:
-        return JobStatus(running=True)
+        return JobStatus(running=True, next_attempt_at=_delayed_until(described))
     worst = max(pending, key=lambda one: one.attempt)
     waits = worst.HasField("next_attempt_schedule_time")
     return JobStatus(
@@ -82,6 +82,12 @@ def _status(described: WorkflowExecutionDescription) -> JobStatus:
         last_failure=_type_of(worst.last_failure) if worst.HasField("last_failure") else None,
         next_attempt_at=worst.next_attempt_schedule_time.ToDatetime(UTC) if waits else None,
     )
+
+
+def _delayed_until(described: WorkflowExecutionDescription) -> datetime | None:
+    """When a workflow that has not begun begins (a delayed start)."""
+    begins = described.execution_time
+    return begins if begins is not None and begins > datetime.now(UTC) else None
 
 
 def _type_of(failure: Failure) -> str:

@@ -27,7 +27,8 @@ class WebhookDeliveryWorkflow:
     @workflow.run
     async def run(self, order: ContinueDelivery) -> DeliveryState:
         """Tries on the instance's schedule; a nudge begins a new activity, whose first attempt comes at once."""
-        wait = order.wait
+        # A redelivery may have tried in between, before this began.
+        wait = order.wait if self._again_in is None else self._again_in
         while True:
             workflow.set_current_details(
                 "Pending activity: the last failure and the next attempt.\n\nYou can send the signal `try_now`."

@@ -14,6 +14,9 @@ class Tails:
 
     away: bool = False
 
+    async def begin_delivery(self, merchant_id: str, delivery_id: str, *, wait: float) -> None:
+        await self.continue_delivery(merchant_id, delivery_id, wait=wait)
+
     async def continue_delivery(self, merchant_id: str, delivery_id: str, *, wait: float = 0.0) -> None:
         if self.away:
             raise EngineAway("no answer in time")

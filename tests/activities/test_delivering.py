@@ -54,8 +54,8 @@ async def attempting(town: Town, box: SealBox, tails: Tails) -> AsyncIterator[At
 
 
 @pytest.fixture
-def delivering(town: Town, attempting: Attempting) -> Delivering:
-    return Delivering(attempting, town.books.deliveries)
+def delivering(town: Town, attempting: Attempting, tails: Tails) -> Delivering:
+    return Delivering(attempting, town.books.deliveries, tails)
 
 
 @pytest.fixture

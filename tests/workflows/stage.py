@@ -67,7 +67,7 @@ class Stage:
         self.walks: dict[str, list[Walked | ApplicationError]] = {}
         self.walked: list[str] = []
         self.plans: dict[str, Planned] = {}
-        self.delivering = Delivering(self, cast("Any", None))  # its `test` is played below
+        self.delivering = Delivering(self, cast("Any", None), self.engine)  # its `test` is played below
 
     def add(self, name: str, kind: Kind, *, is_sandbox: bool, endpoints: Sequence[str]) -> Scene:
         scene = self._scenes[name] = Scene(name, kind, is_sandbox=is_sandbox, endpoints=list(endpoints))
@@ -108,6 +108,10 @@ class Stage:
     @activity.defn(name="invoice.adopt")
     async def adopt(self, ask: AdoptPayment) -> Booked:
         return await self._scene(ask.order.invoice_id).adopt(ask)
+
+    async def first(self, merchant_id: str, delivery_id: str) -> Attempted:
+        """As `once`: what an attempt that never ended did is not in these books."""
+        return await self.once(merchant_id, delivery_id)
 
     async def once(self, merchant_id: str, delivery_id: str) -> Attempted:
         """What stands behind the real activities of a delivery."""

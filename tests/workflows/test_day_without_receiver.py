@@ -118,7 +118,7 @@ async def webhooks(stage: Stage, postgres: Database, receiver: WebhookReceiver) 
                 stage.client,
                 task_queue=queues.deliveries,
                 workflows=worker.DELIVERY_WORKFLOWS,
-                activities=[Delivering(attempting, books.deliveries).retry, redelivering.redeliver],
+                activities=[Delivering(attempting, books.deliveries, engine).retry, redelivering.redeliver],
                 workflow_runner=workflow_runner(sandboxed=True),
             )
         )
