@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -126,10 +127,14 @@ class _Run:
         return made
 
     async def _load(self, merchants: list[Merchant]) -> None:
-        """Bills made and paid at an even rate, each merchant in its turn, whatever became of those before."""
-        room, tasks, began = asyncio.Semaphore(AT_ONCE), [], time.monotonic()
+        """Bills made and paid, each merchant in its turn, whatever became of those before.
+
+        They come as independent payers do, at random moments (the same in both runs) of an even rate on average.
+        """
+        room, tasks, due = asyncio.Semaphore(AT_ONCE), [], time.monotonic()
+        chance = random.Random(self._options.seed)  # noqa: S311 -- moments of a load
         for number in range(self._options.events // ENDPOINTS_EACH):
-            due = began + number * ENDPOINTS_EACH / self._options.rate
+            due += chance.expovariate(self._options.rate / ENDPOINTS_EACH)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             merchant = merchants[number % len(merchants)]
             await room.acquire()

@@ -77,6 +77,8 @@ class Scene:
             phone=PHONE if kind is Kind.PHONE else None,
             description=DESCRIPTION,
         )
+        # False: an attempt that failed cannot start the delivery's own workflow.
+        self.engine_hears = True
         self.book = Book(self.order, endpoints)
         self.issue_answers: deque[IssueAnswer] = deque()
         self.looks: deque[BankFact | ApplicationError] = deque()

@@ -35,7 +35,7 @@ from runtime.workflow_sandbox import workflow_runner
 from tests.replay.keyring import RING
 from tests.workflows.scene import Scene
 from worker import DELIVERY_WORKFLOWS, WORKFLOWS
-from workflows.client import Engine
+from workflows.client import Engine, EngineAway
 
 QUEUES = TaskQueues("stage")
 # The first allows what the tests are about; the others keep the server from adding up to a second to each step.
@@ -67,7 +67,7 @@ class Stage:
         self.walks: dict[str, list[Walked | ApplicationError]] = {}
         self.walked: list[str] = []
         self.plans: dict[str, Planned] = {}
-        self.delivering = Delivering(self, cast("Any", None), self.engine)  # its `test` is played below
+        self.delivering = Delivering(self, cast("Any", None), self)  # its `test` is played below
 
     def add(self, name: str, kind: Kind, *, is_sandbox: bool, endpoints: Sequence[str]) -> Scene:
         scene = self._scenes[name] = Scene(name, kind, is_sandbox=is_sandbox, endpoints=list(endpoints))
@@ -116,6 +116,14 @@ class Stage:
     async def once(self, merchant_id: str, delivery_id: str) -> Attempted:
         """What stands behind the real activities of a delivery."""
         return await self._scenes[merchant_id.removeprefix("mer_")].post(delivery_id)
+
+    async def begin_delivery(self, merchant_id: str, delivery_id: str, *, wait: float) -> None:
+        if not self._scenes[merchant_id.removeprefix("mer_")].engine_hears:
+            raise EngineAway("no answer in time")
+        await self.engine.begin_delivery(merchant_id, delivery_id, wait=wait)
+
+    async def continue_delivery(self, merchant_id: str, delivery_id: str, *, wait: float = 0.0) -> None:
+        await self.engine.continue_delivery(merchant_id, delivery_id, wait=wait)
 
     @activity.defn(name="webhook.test")
     async def test(self, order: TestEndpoint) -> list[DeliveryRef]:

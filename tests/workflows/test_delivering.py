@@ -71,6 +71,44 @@ async def test_a_failed_delivery_outlives_the_story_and_goes_on_until_delivered(
     assert bill.scene.asked.count(f"post {bill.delivery_id(2, 'b')}") == 1
 
 
+async def test_where_the_attempt_cannot_hand_on_the_story_does(new_bill: NewBill) -> None:
+    bill = new_bill(endpoints=("a",))
+    bill.scene.engine_hears = False
+    bill.scene.posts["a"].extend([pending(60), DELIVERED])
+    await paid(bill)
+    tail = bill.delivery(2, "a")
+    assert (await tail.describe()).parent_id == bill.handle.id
+    await until_waiting(tail, attempt=2)
+    await bill.stage.skip(tail, timedelta(seconds=61))
+    assert await tail.result() is DeliveryState.DELIVERED
+    assert bill.scene.asked.count(f"post {bill.delivery_id(2, 'a')}") == 2
+
+
+async def test_a_failure_adds_no_event_to_its_story(new_bill: NewBill) -> None:
+    counts = []
+    for number, first in enumerate((DELIVERED, pending(60))):
+        bill = new_bill(endpoints=("a",), part=f"_{number}")
+        bill.scene.posts["a"].append(first)
+        await paid(bill)
+        counts.append(len((await bill.handle.fetch_history()).events))
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("wait", [5.0, 3600.0])
+async def test_a_redelivery_that_tries_before_the_tail_begins_moves_its_first_attempt(
+    new_bill: NewBill, wait: float
+) -> None:
+    bill = new_bill(endpoints=("a",))
+    bill.scene.posts["a"].append(pending(5))
+    await paid(bill)
+    merchant, delivery, tail = bill.scene.order.merchant_id, bill.delivery_id(2, "a"), bill.delivery(2, "a")
+    await bill.stage.engine.continue_delivery(merchant, delivery, wait=wait)
+    waiting = await until_waiting(tail, attempt=2)
+    planned = waiting.next_attempt_schedule_time.ToDatetime() - waiting.last_attempt_complete_time.ToDatetime()
+    assert abs(planned - timedelta(seconds=wait)) < timedelta(milliseconds=50)
+    assert bill.scene.asked.count(f"post {delivery}") == 1
+
+
 async def test_a_delivery_without_hope_ends_dead(new_bill: NewBill) -> None:
     bill = new_bill(endpoints=("a",))
     bill.scene.posts["a"].extend([pending(5), DEAD])

@@ -1,6 +1,7 @@
 """What Temporal says of the workflows behind jobs, and what is said while it says nothing."""
 
 import asyncio
+from datetime import timedelta
 from uuid import uuid4
 
 from temporalio.client import Client
@@ -25,6 +26,17 @@ async def test_a_workflow_that_waits_for_a_worker_runs_and_an_unknown_one_does_n
     await handle.terminate()
     assert await look_at(client, [known], wait=WAIT) == {known: JobStatus(running=False)}
     assert await look_at(client, [], wait=WAIT) == {}
+
+
+async def test_a_workflow_that_has_not_begun_runs_next_when_it_begins(temporal_server: TemporalServer) -> None:
+    client = await Client.connect(temporal_server.address)
+    name = f"delivery-{uuid4().hex}"
+    handle = await client.start_workflow(
+        "webhook_delivery", id=name, task_queue=uuid4().hex, start_delay=timedelta(minutes=1)
+    )
+    begins = (await handle.describe()).execution_time
+    assert await look_at(client, [name], wait=WAIT) == {name: JobStatus(running=True, next_attempt_at=begins)}
+    await handle.terminate()
 
 
 async def test_of_a_temporal_that_is_away_nothing_is_known() -> None:
