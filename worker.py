@@ -1,6 +1,7 @@
 """The worker: gateways → activities → workers on five queues; drains on SIGTERM."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -353,6 +354,9 @@ async def run() -> None:
         for worker in workers:
             await stack.enter_async_context(worker)
         keeping = asyncio.create_task(keep_going(settings, client, engine))
+        # What is loaded by now stays: looking through it for garbage would stop every attempt for a tenth of a second.
+        gc.collect()
+        gc.freeze()
         log.info("worker_ready", queue=settings[conf.Worker].task_queue_prefix)
         await stopping.wait()
         log.info("worker_stopping")

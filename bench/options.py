@@ -23,5 +23,5 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = 180.0
     events: int = 10_000
     receivers: int = 50
-    rate: float = 30.0
+    rate: float = 10.0
     seed: int = 1
