@@ -18,7 +18,8 @@ WISHED_WAIT = 0.5
 
 _DUE = text(
     "select d.id, d.event_id, e.type as event_type, d.replay,"
-    " extract(epoch from d.next_attempt_at - now())::double precision as due_in, d.endpoint_id, w.url, w.is_sandbox, w.signing_key_sealed,"
+    " extract(epoch from d.next_attempt_at - now())::double precision as due_in,"
+    " d.endpoint_id, w.url, w.is_sandbox, w.signing_key_sealed,"
     " d.body, d.state, d.attempts, d.failures, w.enabled as endpoint_enabled,"
     " w.deleted_at is not null as endpoint_deleted,"
     " array(select s.sealed from webhook_secrets s where s.endpoint_id = w.id"

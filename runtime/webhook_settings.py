@@ -62,8 +62,8 @@ class Webhooks(Section, frozen=True, kw_only=True):
         int,
         Env(
             "TOLEM_WEBHOOK_HANDOVERS",
-            "deliveries that failed at first and are handed to workflows of their own at the same time, per worker; more"
-            " where Temporal is far away, fewer where it is small",
+            "deliveries that failed at first and are handed to workflows of their own at the same time, per worker;"
+            " more where Temporal is far away, fewer where it is small",
             parsers.whole(1, 1_000),
             "2",
         ),
