@@ -72,10 +72,17 @@ class Post(Protocol):
         """One attempt."""
 
 
+class Place(Protocol):
+    """Where an attempt is made."""
+
+    def went(self, *, well: bool) -> None:
+        """Tells how it ended."""
+
+
 class Lanes(Protocol):
     """How many attempts run at once, in all and per endpoint."""
 
-    def place(self, endpoint_id: str, who: str) -> "AbstractAsyncContextManager[None]":
+    def place(self, endpoint_id: str, who: str) -> "AbstractAsyncContextManager[Place]":
         """Held during an attempt of `who`. Raises `LaneBusy` where waiting would take a worker's slot for long."""
 
 
@@ -156,8 +163,9 @@ class Attempting:
         if due.endpoint_deleted or not due.endpoint_enabled:
             return await self._give_up(due, merchant_id)
         try:
-            async with self._lanes.place(due.endpoint_id, due.id):
+            async with self._lanes.place(due.endpoint_id, due.id) as place:
                 answer = await self._post(due)
+                place.went(well=answer.delivered)
         except LaneBusy as busy:
             return await self._deliveries.postponed(due, merchant_id, busy.wait, patience=self._policy.lasts)
         booked = await self._book(due, merchant_id, self._outcome(due, answer))

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 FALLBACK_WAIT = 30.0
-HAND_ON_PATIENCE = 5.0
+# The line and the call. With the longest attempt, its place and its booking it fits into the activity's time.
+HAND_ON_PATIENCE = 15.0
 
 
 class DeliverWebhook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -16,6 +16,7 @@ from bench.report import markdown
 from bench.results_file import Results, read, write
 from bench.stack import PartFailed
 from bench.storm import measure_storm
+from bench.told import measure_told
 from runtime.leave import leave
 from runtime.logging import configure
 
@@ -47,6 +48,7 @@ async def _run(what: str, options: Options, folder: Path) -> int:
             create=await measure_create(options, _say) if what in {"create", "all"} else None,
             paid=await measure_paid(options, _say) if what in {"paid", "all"} else None,
             storm=await measure_storm(options, _say) if what == "storm" else None,
+            told=await measure_told(options, _say) if what == "told" else None,
         )
     except (PartFailed, GeneratorFailed, TimeoutError) as problem:
         _say(f"no figures: {type(problem).__name__} {problem}")
@@ -77,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("create", "paid", "all", "storm"),
+        choices=("create", "paid", "all", "storm", "told"),
         default="all",
-        help="what to measure; all is without storm",
+        help="what to measure; all is create and paid",
     )
     parser.add_argument("--show", type=Path, metavar="FILE", help="only print a kept file as Markdown")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON file goes")
@@ -96,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     _add(parser, "events", _whole, "storm: events in all")
     _add(parser, "receivers", _whole, "storm: receivers, each of a merchant of its own")
     _add(parser, "rate", _positive, "storm: events a second")
-    _add(parser, "seed", int, "paid: of who pays when")
+    _add(parser, "told_rate", _positive, "told: events a second")
+    _add(parser, "told_seconds", _positive, "told: of load")
+    _add(parser, "seed", int, "paid: of who pays when; storm, told: of the moments")
     return parser
 
 

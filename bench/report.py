@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from bench.options import Options
-from bench.results_file import Load, Paid, Results, Storm, medians, ratios
+from bench.results_file import Load, Paid, Results, Storm, Told, medians, ratios
 
 _NONE = "–"
 
@@ -20,6 +20,8 @@ def markdown(results: Results) -> str:
         parts += _paid(results.paid, results.options)
     if results.storm is not None:
         parts += _storm(results.storm, results.options)
+    if results.told is not None:
+        parts += _told(results.told)
     parts += ["### Where", _table(("", ""), results.environment.items())]
     return "\n\n".join(parts) + "\n"
 
@@ -47,6 +49,23 @@ def _storm(storms: Sequence[Storm], options: Options) -> list[str]:
         _table(("", "events", "events /s", "p50", "p99", "max", "requests", "duplicates", "cores busy"), rows),
         "How deliveries ended where some are ill:",
         _table(("receiver and end", "deliveries"), ends),
+    ]
+
+
+def _told(told: Told) -> list[str]:
+    cores = ", ".join(f"{name} {busy:.2f}" for name, busy in told.cpu_cores.items())
+    row = (
+        told.events,
+        told.bills,
+        _figure(told.rate, 1),
+        _figure(told.p50, 3),
+        _figure(told.p99, 3),
+        _figure(told.max, 3),
+        cores,
+    )
+    return [
+        "### From an event's commit to its first request",
+        _table(("events", "of them paid bills", "events /s", "p50 s", "p99 s", "max s", "cores busy"), [row]),
     ]
 
 

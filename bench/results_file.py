@@ -81,6 +81,19 @@ class Storm(msgspec.Struct, frozen=True, kw_only=True):
     problems: dict[str, int]
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """The fourth scenario. Seconds from an event's commit to its first request; `bills` of the events were paid bills."""
+
+    events: int
+    bills: int
+    rate: float
+    p50: float | None
+    p99: float | None
+    max: float | None
+    cpu_cores: dict[str, float]
+    failures: dict[str, int]
+
+
 class Results(msgspec.Struct, frozen=True, kw_only=True):
     """A whole run. Scenarios that were not run are None."""
 
@@ -90,6 +103,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     create: list[Load] | None = None
     paid: Paid | None = None
     storm: list[Storm] | None = None
+    told: Told | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -106,6 +120,8 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
                 for group in self.paid.groups
                 if group.arrived < group.paid
             ]
+        if self.told is not None:
+            found += [f"told: {count} × {what}" for what, count in self.told.failures.items()]
         for storm in self.storm or []:
             found += [f"storm: {count} × {what}" for what, count in storm.problems.items()]
         return found

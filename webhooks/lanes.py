@@ -19,6 +19,9 @@ KEPT_LANES = 10_000
 # How long an attempt may stand in line in a worker's slot, and how many may, per place of its lane.
 PATIENCE_SECONDS = 2.0
 LINE_PER_PLACE = 4
+# Who failed the last time lets those go first who are well: the receivers of one event are all told at one moment, by one
+# processor, and an attempt that will most likely fail costs as much as theirs, its hand-over more.
+POLITE_SECONDS = 0.25
 # What is turned away comes back when those before it should be through; not later than this, because the receiver may
 # be well again.
 SHORTEST_WAIT = 1.0
@@ -45,6 +48,7 @@ class Lane:
         self.running: dict[int, float] = {}
         self.waiting = 0
         self.usual = 0.0
+        self.failed = False
         # In the order in which they were turned away first: coming back too early costs nobody its turn.
         self.line: dict[str, _TurnedAway] = {}
 
@@ -72,6 +76,10 @@ class Lane:
     def end(self, ticket: int) -> None:
         took = max(self._now() - self.running.pop(ticket), 0.001)
         self.usual += (took - self.usual) * (NEWEST_COUNTS if self.usual else 1.0)
+
+    def went(self, *, well: bool) -> None:
+        """How the newest attempt ended."""
+        self.failed = not well
 
     def turn_away(self, who: str, places: int) -> float:
         """Seconds until the place in the line that `who` holds, or gets now, should be through."""
@@ -114,10 +122,12 @@ class Lanes:
         self._freed = asyncio.Condition()
 
     @asynccontextmanager
-    async def place(self, endpoint_id: str, who: str) -> AsyncIterator[None]:
+    async def place(self, endpoint_id: str, who: str) -> AsyncIterator[Lane]:
         """Held during an attempt of `who`. Raises `LaneBusy` where it is not soon to be had."""
         lane = self._lanes.setdefault(endpoint_id, Lane(self._now))
         try:
+            if lane.failed:
+                await asyncio.sleep(POLITE_SECONDS)
             if lane.slow and lane.line and who not in lane.line:
                 raise self._busy(lane, who)  # those who were here before have the next places
             if not self._free(lane):
@@ -125,7 +135,7 @@ class Lanes:
             ticket = lane.begin(who)
             self._running += 1
             try:
-                yield
+                yield lane
             finally:
                 lane.end(ticket)
                 self._running -= 1

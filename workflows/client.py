@@ -282,6 +282,7 @@ class Engine:
     async def _start_delivery(
         self, order: ContinueDelivery, *, signal: tuple[Any, ...] = (None,), delay: timedelta | None = None
     ) -> None:
+        wait = timedelta(seconds=int(order.wait)) if delay is None else delay
         await self._client.start_workflow(
             "webhook_delivery",
             order,
@@ -294,7 +295,7 @@ class Engine:
             start_delay=delay,
             priority=fair(order.merchant_id),
             search_attributes=TypedSearchAttributes([SearchAttributePair(MERCHANT, order.merchant_id)]),
-            static_summary=f"webhook {order.delivery_id}",
+            static_summary=f"webhook {order.delivery_id}" + (f", next attempt in {wait}" if wait else ""),
         )
 
     async def running(self, kind: str) -> set[str]:

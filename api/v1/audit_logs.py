@@ -10,6 +10,7 @@ from litestar.params import Parameter
 from api.auth import sees_sandbox_only
 from api.services import Services
 from api.v1 import days, paging
+from api.v1.choices import every_wrong
 from api.v1.responses import errors
 from contracts.v1_audit import AuditLogJson, audit_log
 from db.audit_reads import AuditFilter
@@ -56,19 +57,20 @@ async def audit_logs(
     cursor: Annotated[str | None, Parameter(description="`next_cursor` of the page before; instead of `page`.")] = None,
 ) -> AuditLogPageJson:
     """GET /v1/audit-logs."""
-    before, offset = paging.start_by_place(cursor, page, page_size)
-    wanted = AuditFilter(
-        object_id=paging.clean(object_id, "object_id"),
-        object_type=paging.clean(object_type, "object_type"),
-        action=paging.clean(action, "action"),
-        actor_id=paging.clean(actor, "actor"),
-        is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
-        date_from=days.first_moment(date_from, "date_from"),
-        date_to=days.moment_after(date_to, "date_to"),
-        before=before,
-        offset=offset,
-        limit=page_size,
-    )
+    with every_wrong() as read:
+        before, offset = read(paging.start_by_place, cursor, page, page_size) or (None, 0)
+        wanted = AuditFilter(
+            object_id=read(paging.clean, object_id, "object_id"),
+            object_type=read(paging.clean, object_type, "object_type"),
+            action=read(paging.clean, action, "action"),
+            actor_id=read(paging.clean, actor, "actor"),
+            is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
+            date_from=read(days.first_moment, date_from, "date_from"),
+            date_to=read(days.moment_after, date_to, "date_to"),
+            before=before,
+            offset=offset,
+            limit=page_size,
+        )
     found = await services.audit.page(principal.merchant.id, wanted)
     last = found.items[-1] if found.items and found.has_more else None
     return AuditLogPageJson(

@@ -22,7 +22,8 @@ from api.request_ids import request_id_of
 from api.services import Services
 from api.streams import STREAMS_PER_KEY, OpenStream, Reason
 from api.v1 import fields, paging
-from api.v1.events import readable_since, types_of, visible_event
+from api.v1.choices import chosen
+from api.v1.events import readable_since, visible_event
 from api.v1.responses import errors
 from db.event_reads import EventFilter, EventPage
 from domain.errors import Code, TolemError
@@ -102,7 +103,9 @@ async def stream_events(
     ] = None,
 ) -> Stream:
     """GET /v1/events/stream."""
-    wanted = Wanted(types=types_of(types), is_sandbox=True if sees_sandbox_only(principal) else is_sandbox)
+    wanted = Wanted(
+        types=chosen(types, EventType, "type"), is_sandbox=True if sees_sandbox_only(principal) else is_sandbox
+    )
     place = await _beginning(services, principal, after, last_event_id)
     follower = _Follower(request, services, principal, wanted, place)
     return EventAnswer(follower.messages, services.streams, principal)

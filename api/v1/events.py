@@ -11,6 +11,7 @@ from litestar.params import Parameter, QueryParameter
 from api.auth import sees_sandbox_only
 from api.services import Services
 from api.v1 import days, fields, paging
+from api.v1.choices import chosen, every_wrong
 from api.v1.responses import errors
 from contracts.v1_json import EventJson
 from db.event_reads import EventFilter
@@ -70,17 +71,21 @@ class EventController(Controller):
         ] = None,
     ) -> EventPageJson:
         """GET /v1/events."""
-        wanted = EventFilter(
-            since=readable_since(services, principal),
-            types=types_of(types),
-            object_id=paging.clean(object_id, "object_id"),
-            is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
-            date_from=days.first_moment(date_from, "date_from"),
-            date_to=days.moment_after(date_to, "date_to"),
-            after=await _place(services, principal, cursor, after),
-            ascending=order is EventOrder.ASC,
-            limit=page_size,
-        )
+        with every_wrong() as read:
+            place = read(_place, cursor, after)
+            wanted = EventFilter(
+                since=readable_since(services, principal),
+                types=read(chosen, types, EventType, "type"),
+                object_id=read(paging.clean, object_id, "object_id"),
+                is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
+                date_from=read(days.first_moment, date_from, "date_from"),
+                date_to=read(days.moment_after, date_to, "date_to"),
+                after=place,
+                ascending=order is EventOrder.ASC,
+                limit=page_size,
+            )
+        if after:
+            wanted = msgspec.structs.replace(wanted, after=await _place_of(services, principal, after))
         found = await services.events.page(principal.merchant.id, wanted)
         reached = (found.items[-1].created_at, found.items[-1].id) if found.items else wanted.after
         goes_on = found.has_more or wanted.ascending
@@ -108,15 +113,15 @@ async def visible_event(services: Services, principal: Principal, event_id: str)
     return None if found is None or (sees_sandbox_only(principal) and not found.is_sandbox) else found
 
 
-async def _place(
-    services: Services, principal: Principal, cursor: str | None, after: str | None
-) -> tuple[datetime, str] | None:
-    """The last row of the page before, named by a cursor or by the event itself."""
-    if not after:
-        return paging.start(cursor, 1, 1)[0]
-    if cursor:
+def _place(cursor: str | None, after: str | None) -> tuple[datetime, str] | None:
+    """The last row of the page before, as a cursor names it."""
+    if after and cursor:
         raise fields.wrong("after", "Give a cursor or an event, not both.")
-    event = await visible_event(services, principal, after)
+    return paging.start(cursor, 1, 1)[0]
+
+
+async def _place_of(services: Services, principal: Principal, event_id: str) -> tuple[datetime, str]:
+    event = await visible_event(services, principal, event_id)
     if event is None:
         raise fields.wrong("after", "There is no such event, or it can no longer be read.")
     return event.created_at, event.id
@@ -125,11 +130,3 @@ async def _place(
 def readable_since(services: Services, principal: Principal) -> datetime:
     """The oldest moment of which events can still be read."""
     return principal.database_now - timedelta(days=services.api.events_readable_days)
-
-
-def types_of(given: list[str] | None) -> list[EventType] | None:
-    """The query's `type`, repeated or with commas; `TolemError` names it where one is unknown."""
-    names = [name.strip() for part in given or [] for name in part.split(",") if name.strip()]
-    if not set(names) <= set(EventType):
-        raise fields.wrong("type", f"Must be of {', '.join(EventType)}.")
-    return [EventType(name) for name in names] or None

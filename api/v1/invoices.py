@@ -1,9 +1,8 @@
 """Invoices: create, read, list, cancel, check."""
 
 import asyncio
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar
-from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
@@ -17,7 +16,8 @@ from api.creating import Bill, create_bill
 from api.optional_body import BodyOptional
 from api.request_ids import request_id_of
 from api.services import Services
-from api.v1 import fields, paging
+from api.v1 import days, fields, paging
+from api.v1.choices import every_wrong
 from api.v1.responses import errors
 from contracts.v1_json import InvoiceJson
 from db.reads import InvoiceFilter
@@ -25,7 +25,6 @@ from domain.errors import Code, TolemError
 from domain.invoice import OPEN, Invoice, Kind, PublicStatus, State, states_of
 from domain.merchant import Principal
 
-ALMATY = ZoneInfo("Asia/Almaty")
 CANCEL_PATIENCE_SECONDS = 75.0  # three tries of the bank, each read back
 CHECK_PATIENCE_SECONDS = 8.0
 CHECK_STEP_SECONDS = 0.15
@@ -135,18 +134,19 @@ class InvoiceController(Controller):
         ] = None,
     ) -> InvoicePageJson:
         """GET /v1/invoices."""
-        after, offset = paging.start(cursor, page, page_size)
-        wanted = InvoiceFilter(
-            states=_states(status),
-            is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
-            search=paging.clean(search, "search"),
-            external_order_id=paging.clean(external_order_id, "external_order_id"),
-            date_from=_day(date_from),
-            date_to=_day(date_to, end=True),
-            after=after,
-            offset=offset,
-            limit=page_size,
-        )
+        with every_wrong() as read:
+            after, offset = read(paging.start, cursor, page, page_size) or (None, 0)
+            wanted = InvoiceFilter(
+                states=read(_states, status),
+                is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
+                search=read(paging.clean, search, "search"),
+                external_order_id=read(paging.clean, external_order_id, "external_order_id"),
+                date_from=read(days.first_moment, date_from, "date_from"),
+                date_to=read(days.moment_after, date_to, "date_to"),
+                after=after,
+                offset=offset,
+                limit=page_size,
+            )
         found = await services.reads.page(principal.merchant.id, wanted)
         last = found.items[-1] if found.items and found.has_more else None
         return InvoicePageJson(
@@ -276,12 +276,3 @@ def _states(status: str | None) -> list[State] | None:
     if status in set(State):
         return [State(status)]
     raise fields.wrong("status", f"Must be one of {', '.join(sorted({*PublicStatus, *State}))}.")
-
-
-def _day(day: date | None, *, end: bool = False) -> datetime | None:
-    if day is None:
-        return None
-    try:
-        return datetime.combine(day + timedelta(days=1 if end else 0), time(), ALMATY).astimezone(UTC)
-    except OverflowError:
-        raise fields.wrong("date_to" if end else "date_from", "Is out of range.") from None

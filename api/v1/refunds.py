@@ -16,6 +16,7 @@ from api.refunding import AskedRefund, create_refund
 from api.request_ids import request_id_of
 from api.services import Services
 from api.v1 import fields, paging
+from api.v1.choices import every_wrong
 from api.v1.days import first_moment, moment_after
 from api.v1.invoices import visible_invoice
 from api.v1.responses import errors
@@ -182,18 +183,19 @@ class RefundController(Controller):
         ] = None,
     ) -> RefundPageJson:
         """GET /v1/refunds."""
-        after, offset = paging.start(cursor, page, page_size)
-        wanted = RefundFilter(
-            states=None if status is None else [status],
-            in_attention=attention,
-            invoice_id=paging.clean(invoice_id, "invoice_id"),
-            is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
-            date_from=first_moment(date_from, "date_from"),
-            date_to=moment_after(date_to, "date_to"),
-            after=after,
-            offset=offset,
-            limit=page_size,
-        )
+        with every_wrong() as read:
+            after, offset = read(paging.start, cursor, page, page_size) or (None, 0)
+            wanted = RefundFilter(
+                states=None if status is None else [status],
+                in_attention=attention,
+                invoice_id=read(paging.clean, invoice_id, "invoice_id"),
+                is_sandbox=True if sees_sandbox_only(principal) else is_sandbox,
+                date_from=read(first_moment, date_from, "date_from"),
+                date_to=read(moment_after, date_to, "date_to"),
+                after=after,
+                offset=offset,
+                limit=page_size,
+            )
         found = await services.refunds.page(principal.merchant.id, wanted)
         last = found.items[-1] if found.items and found.has_more else None
         return RefundPageJson(

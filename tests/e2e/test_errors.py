@@ -48,6 +48,38 @@ async def test_every_wrong_field_is_named_at_once(
 
 
 @pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        (
+            "/api/v1/invoices",
+            {
+                "page": 10_000,
+                "status": "payed",
+                "search": "a\x00b",
+                "external_order_id": "a\x00b",
+                "date_to": "9999-12-31",
+            },
+        ),
+        ("/api/v1/refunds", {"page": 10_000, "invoice_id": "a\x00b", "date_to": "9999-12-31"}),
+        ("/api/v1/events", {"cursor": "x", "type": "invoice.payed", "object_id": "a\x00b", "date_to": "9999-12-31"}),
+        (
+            "/api/v1/audit-logs",
+            {
+                "page": 10_000,
+                "object_id": "a\x00b",
+                "object_type": "a\x00b",
+                "action": "a\x00b",
+                "date_to": "9999-12-31",
+            },
+        ),
+    ],
+)
+async def test_every_wrong_filter_is_named_at_once(shop: Shop, path: str, params: dict[str, str | int]) -> None:
+    refused = assert_error(await shop.live.get(path, params=params), Code.INVALID_REQUEST)
+    assert _named(refused) == list(params)
+
+
+@pytest.mark.parametrize(
     "amount",
     [*("0", "0.001", "0.009", "-1", "100000000", "99999999.991", "1e999", "1e-999", "1E400", "NaN", "Infinity"),
      *("-Infinity", '"100"', '"1e2"', "null", "true", "[]", "{}", "1.", ".5", "01", "0x10", "1_000", "９")],
