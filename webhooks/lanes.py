@@ -19,8 +19,8 @@ KEPT_LANES = 10_000
 # How long an attempt may stand in line in a worker's slot, and how many may, per place of its lane.
 PATIENCE_SECONDS = 2.0
 LINE_PER_PLACE = 4
-# Who failed the last time lets those go first who are well: the receivers of one event are all told at one moment, by one
-# processor, and an attempt that will most likely fail costs as much as theirs, its hand-over more.
+# Who failed the last time lets those go first who are well: the receivers of one event are all told at one moment, by
+# one processor, and an attempt that will most likely fail costs as much as theirs, its hand-over more.
 POLITE_SECONDS = 0.25
 # What is turned away comes back when those before it should be through; not later than this, because the receiver may
 # be well again.

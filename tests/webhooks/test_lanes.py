@@ -275,3 +275,21 @@ async def test_a_cancelled_attempt_gives_its_place_back(clock: Clock) -> None:
     await town.settle()
     assert town.busy == []
     await finish(town)
+
+
+async def test_who_failed_last_lets_the_others_go_first_until_it_is_well_again() -> None:
+    lanes, began = Lanes(), list[str]()
+
+    async def attempt(endpoint: str, *, well: bool) -> None:
+        async with lanes.place(endpoint, f"whd_{endpoint}_{len(began)}") as place:
+            began.append(endpoint)
+            place.went(well=well)
+
+    async def both(*, ill_is_well: bool) -> list[str]:
+        began.clear()
+        await asyncio.gather(attempt("ill", well=ill_is_well), attempt("well", well=True))
+        return list(began)
+
+    assert await both(ill_is_well=False) == ["ill", "well"]  # nothing is known yet
+    assert await both(ill_is_well=True) == ["well", "ill"]
+    assert await both(ill_is_well=True) == ["ill", "well"]
