@@ -61,7 +61,7 @@ async def test_news_of_the_banks_health_is_delivered_and_polling_goes_on(stage: 
     name = scene.order.merchant_id.removeprefix("mer_")
     for endpoint in ("a", "b"):
         await scene.until_asked(f"post whd_{name}_1_{endpoint}")
-    await until_event(handle, EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
+    await scene.until_asked(f"post whd_{name}_1_b", 2)
     tail = stage.client.get_workflow_handle(f"delivery-whd_{name}_1_b", result_type=DeliveryState)
     assert await tail.result() is DeliveryState.DELIVERED
     await stopped(handle)
