@@ -10,6 +10,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    Numeric,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -29,6 +30,9 @@ invoices = Table(
     Column("kind", Text, nullable=False),
     Column("is_sandbox", Boolean, nullable=False),
     Column("amount", BigInteger, nullable=False),
+    # How many lines its cart has: what has none costs no look at them.
+    Column("item_count", Integer, nullable=False, server_default=text("0")),
+    Column("discount_percentage", Numeric(5, 2)),
     Column("refunded", BigInteger, nullable=False, server_default=text("0")),
     Column("refund_pending", BigInteger, nullable=False, server_default=text("0")),
     Column("refunded_outside", BigInteger, nullable=False, server_default=text("0")),
@@ -56,6 +60,10 @@ invoices = Table(
     CheckConstraint("kind in ('phone', 'qr', 'link')", name="kind"),
     CheckConstraint(f"state in {_STATES}", name="state"),
     CheckConstraint("amount between 1 and 9999999999", name="amount"),
+    CheckConstraint("item_count between 0 and 50", name="item_count"),
+    CheckConstraint(
+        "discount_percentage > 0 and discount_percentage <= 100 and item_count > 0", name="discount_percentage"
+    ),
     CheckConstraint("refunded between 0 and amount", name="refunded"),
     CheckConstraint("refund_pending >= 0", name="refund_pending"),
     CheckConstraint("refunded_outside >= 0", name="refunded_outside"),
