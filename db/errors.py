@@ -8,6 +8,7 @@ DatabaseError
 ├── TooManyEndpoints      the merchant has all the webhook endpoints it may have; nothing was written
 ├── TooManySecrets        the endpoint has all the secrets in force it may have; nothing was written
 ├── KeyTaken              another answer stands for the idempotency key; nothing was written
+├── BarcodeTaken          another catalog item that is for sale has the barcode; nothing was written
 ├── RedeliveryRuns        the endpoint's last redelivery is not over; nothing was written
 └── ReconciliationRuns    the connection's last reconciliation is not over; nothing was written
 """
@@ -57,6 +58,10 @@ class TooManySecrets(DatabaseError):
         super().__init__("too many webhook secrets")
         self.most = most
         self.room_at = room_at
+
+
+class BarcodeTaken(DatabaseError):
+    """A barcode names one item that is for sale."""
 
 
 class KeyTaken(DatabaseError):

@@ -34,6 +34,8 @@ class Code(StrEnum):
     WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint_disabled"
     REDELIVERY_RUNNING = "redelivery_running"
     LIMIT_REACHED = "limit_reached"
+    CATALOG_ITEMS_REFUSED = "catalog_items_refused"
+    CART_AMOUNT_MISMATCH = "cart_amount_mismatch"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     ENGINE_SLOW = "engine_slow"
     DATABASE_UNAVAILABLE = "database_unavailable"
@@ -72,6 +74,9 @@ MESSAGES: dict[Code, str] = {
     Code.WEBHOOK_ENDPOINT_DISABLED: "The webhook endpoint is disabled or deleted; nothing is sent to it.",
     Code.REDELIVERY_RUNNING: "A redelivery to this endpoint is not over yet; see details.redelivery_id.",
     Code.LIMIT_REACHED: "There are as many of these as there may be; see details.limit.",
+    Code.CATALOG_ITEMS_REFUSED: "None of the items was made; what is wrong with each stands in errors.",
+    Code.CART_AMOUNT_MISMATCH: "The amount is not what the cart comes to; see details.cart_amount. Leave amount out, or"
+    " send that.",
     Code.ENGINE_UNAVAILABLE: "The engine or its worker is unavailable; nothing was issued."
     " Repeat with the same Idempotency-Key.",
     Code.ENGINE_SLOW: "The engine or its worker did not answer in time; nothing was lost, read the object later.",

@@ -28,6 +28,8 @@ NAMED = {
     "/v1/webhooks": ["get", "post"],
     "/v1/webhooks/{id}/test": ["post"],
     "/v1/audit-logs": ["get"],
+    "/v1/catalog": ["get", "post"],
+    "/v1/catalog/units": ["get"],
 }
 OPERATIONS = [(path, method) for path, methods in NAMED.items() for method in methods]
 
