@@ -7,8 +7,8 @@ from litestar._openapi.schema_generation import SchemaCreator
 from litestar.openapi.spec import OpenAPIType, Reference, Schema
 from litestar.typing import FieldDefinition
 
-from api.bodies import B, Draft, JsonDraft, read_draft
-from domain.errors import FieldError, TolemError, invalid
+from api.bodies import B, Draft, JsonDraft, read_draft, read_part
+from domain.errors import FieldError, invalid
 
 
 class Batch(Generic[B]):
@@ -30,7 +30,7 @@ def read_batch(type_: type[B], raw: bytes, most: int) -> Batch[B]:
         raise invalid(FieldError("items", "invalid", "Must be a list of objects.")) from None
     if not 1 <= len(items) <= most:
         raise invalid(FieldError("items", "invalid", f"Must have 1 to {most} items."))
-    return Batch([_draft(type_, bytes(item)) for item in items], single=False)
+    return Batch([read_part(type_, bytes(item)) for item in items], single=False)
 
 
 def _object(raw: bytes) -> dict[str, msgspec.Raw] | None:
@@ -38,13 +38,6 @@ def _object(raw: bytes) -> dict[str, msgspec.Raw] | None:
         return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _draft(type_: type[B], raw: bytes) -> Draft[B]:
-    try:
-        return read_draft(type_, raw)
-    except TolemError:  # the batch is JSON, so its item is no object
-        return Draft(type_, {}, [FieldError("", "wrong_type", "Must be a JSON object.")])
 
 
 class JsonBatch(JsonDraft[B]):
@@ -63,10 +56,6 @@ class JsonBatch(JsonDraft[B]):
         """A batch or one object. An item of a batch may be anything: what is wrong with it stops no other."""
         one = schema_creator.for_field_definition(FieldDefinition.from_annotation(cls.model_type))
         anything = Schema(description="A wrong item is told in `errors` of the answer.")
-        items = Schema(
-            type=OpenAPIType.ARRAY, items=Schema(any_of=[one, anything]), min_items=1, max_items=cls.MOST
-        )
-        batch = Schema(
-            type=OpenAPIType.OBJECT, title="Batch", properties={"items": items}, required=["items"]
-        )
+        items = Schema(type=OpenAPIType.ARRAY, items=Schema(any_of=[one, anything]), min_items=1, max_items=cls.MOST)
+        batch = Schema(type=OpenAPIType.OBJECT, title="Batch", properties={"items": items}, required=["items"])
         return Schema(any_of=[batch, one])

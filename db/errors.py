@@ -35,12 +35,13 @@ class BankPaymentTaken(DatabaseError):
 
 
 class RefundRefused(DatabaseError):
-    """`code` says why, `available` is what could be refunded (tiyn), where that is the reason."""
+    """`code` says why; `available` is what could be refunded (tiyn, of the line `position`), where that is why."""
 
-    def __init__(self, code: Code, available: int | None = None) -> None:
+    def __init__(self, code: Code, available: int | None = None, position: int | None = None) -> None:
         super().__init__(code.value)
         self.code = code
         self.available = available
+        self.position = position
 
 
 class TooManyEndpoints(DatabaseError):

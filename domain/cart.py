@@ -2,8 +2,8 @@
 
 The one rounding rule: a product is rounded half up to the tiyn, once. A line's sum is price times count, rounded; the
 invoice's amount is the sum of the lines less the discount, rounded. The amount is then shared out over the lines in
-proportion to their sums, whole tiyn only: each gets its share rounded down, and the tiyn that are left go one each to the
-lines with the largest remainders, of equals to the first. So the lines add up to the amount exactly.
+proportion to their sums, whole tiyn only: each gets its share rounded down, and the tiyn that are left go one each to
+the lines with the largest remainders, of equals to the first. So the lines add up to the amount exactly.
 """
 
 from decimal import Decimal
@@ -177,8 +177,8 @@ def refund_of(line: LineStanding, asked: AskedItem) -> RefundItem:
     """What goes back; `ItemRefused` for more than is left, or where it would come to nothing.
 
     A count is worth its part of what was paid for the line: what the whole returned count is worth, rounded half up,
-    less what the count returned before was worth. Whoever returns the last of the count gets all that is left, so the parts add up
-    to what was paid, in any order.
+    less what the count returned before was worth. Whoever returns the last of the count gets all that is left, so the
+    parts add up to what was paid, in any order.
     """
     if asked.count_milli is None:
         amount = line.left if asked.amount is None else asked.amount

@@ -27,6 +27,7 @@ class Code(StrEnum):
     INVOICE_CLOSED = "invoice_closed"
     INVOICE_NOT_PAID = "invoice_not_paid"
     REFUND_EXCEEDS_AVAILABLE = "refund_exceeds_available"
+    REFUND_ITEM_EXCEEDS_AVAILABLE = "refund_item_exceeds_available"
     REFUND_UNSUPPORTED = "refund_not_supported_by_scheme"
     REFUND_CLOSED = "refund_closed"
     NOT_SANDBOX = "not_a_sandbox_invoice"
@@ -65,6 +66,8 @@ MESSAGES: dict[Code, str] = {
     Code.INVOICE_CLOSED: "The invoice's story is over; it takes no more changes.",
     Code.INVOICE_NOT_PAID: "The invoice is not paid, so there is nothing to refund.",
     Code.REFUND_EXCEEDS_AVAILABLE: "The amount is more than what can still be refunded; see details.available.",
+    Code.REFUND_ITEM_EXCEEDS_AVAILABLE: "That is more than what is left of a line of the invoice, or comes to less than"
+    " 0.01; see details.position and details.available.",
     Code.REFUND_UNSUPPORTED: "The Kaspi scheme of this payment cannot refund without the customer; refund it in the"
     " Kaspi Pay app.",
     Code.REFUND_CLOSED: "The refund's story is over; it takes no more changes.",

@@ -109,8 +109,8 @@ class CatalogController(Controller):
         dto=JsonBatch[CatalogItemCreate],
         return_dto=None,
         summary="Create catalog items",
-        description='A batch `{"items": [...]}` of 1 to 50, or one item by itself. A wrong item stops no other: 201 has '
-        "the items that were made and, in `errors`, what is wrong with the others by their `index`. 422 "
+        description='A batch `{"items": [...]}` of 1 to 50, or one item by itself. A wrong item stops no other: 201 '
+        "has the items that were made and, in `errors`, what is wrong with the others by their `index`. 422 "
         "`catalog_items_refused` where none of a batch could be made; one item by itself that is wrong is 400.",
         operation_id="createCatalogItems",
         responses=errors(400, 401, 403, 422, 503, created=CatalogCreatedJson),

