@@ -128,7 +128,7 @@ class CatalogController(Controller):
         """
         key = idempotency.checked(idempotency_key)
         new, wrong = _read(principal, data)
-        fingerprint = idempotency.fingerprint(principal.id_salt, OPERATION, new, wrong)
+        fingerprint = idempotency.fingerprint(principal.id_salt, OPERATION, list(new.items()), list(wrong.items()))
         replayed = await _replayed(services, principal, key, fingerprint)
         if replayed is not None:
             return replayed
