@@ -41,7 +41,7 @@ class Draft(Generic[B]):
 
     def get(self, name: str) -> Any:
         """The value of a field that is right, its default where it is absent; UNSET where there is none to look at."""
-        if name in self._values or any(error.field == name for error in self.errors):
+        if name in self._values or any(error.field.split(".")[0] == name for error in self.errors):
             return self._values.get(name, UNSET)
         default = next(field.default for field in _fields(self._type) if field.name == name)
         return UNSET if default is NODEFAULT else default
