@@ -33,7 +33,7 @@ BACK = (
 )
 REFUND = (
     "insert into refunds (id, merchant_id, number, invoice_id, position, is_sandbox, amount, item_count, state,"
-    " connection_id, bank_payment_id, simulate, request_id, updated_at) select $1, merchant_id, $2, id, 1, is_sandbox,"
+    " connection_id, bank_payment_id, simulate, request_id, updated_at) select $1, merchant_id, $2, id, $6, is_sandbox,"
     " $3, $4, 'pending', connection_id, bank_payment_id, 'completed', 'r', now() from invoices where id = $5"
 )
 RESERVE = "update invoices set refund_pending = refund_pending + $2 where id = $1"
@@ -190,13 +190,26 @@ async def test_a_cart_never_changes(books: Books, shop: Shop) -> None:
 
 
 async def give_back(
-    connection: Any, invoice: Invoice, refund_id: str, *lines: tuple[int, int, int | None], amount: int, count: int
+    connection: Any,
+    invoice: Invoice,
+    refund_id: str,
+    *lines: tuple[int, int, int | None],
+    amount: int,
+    count: int,
+    place: int = 1,
 ) -> None:
     """A refund that says `amount` and `count`, with these lines of (position, amount, thousandths)."""
-    await connection.execute(REFUND, refund_id, 1_000_000 + invoice.number, amount, count, invoice.id)
+    await begin_refund(connection, invoice, refund_id, amount=amount, count=count, place=place)
     for position, one, milli in lines:
         await connection.execute(BACK, refund_id, position, invoice.merchant_id, invoice.id, milli, one)
     await connection.execute(RESERVE, invoice.id, amount)
+
+
+async def begin_refund(
+    connection: Any, invoice: Invoice, refund_id: str, *, amount: int, count: int, place: int = 1
+) -> None:
+    number = 1_000_000 + invoice.number * 100 + place
+    await connection.execute(REFUND, refund_id, number, amount, count, invoice.id, place)
 
 
 @pytest.mark.parametrize(
@@ -239,11 +252,8 @@ async def test_no_more_of_a_line_goes_back_than_was_paid_for_it(
     await shop.refund(invoice, items=[AskedItem(position=1, count_milli=3000)], to=RefundState.FAILED)
     await shop.refund(invoice, items=[AskedItem(position=1, count_milli=1000)])
     await shop.refund(invoice, items=[AskedItem(position=1, count_milli=1000)], to=RefundState.PENDING)
-    sql = REFUND.replace("id, 1, is_sandbox", "id, 9, is_sandbox")
     async with role(books.database, "tolem_app", shop.id) as connection:
-        await connection.execute(
-            sql, f"ref_{invoice.id}", 1_000_000 + invoice.number, says["amount"], says["count"], invoice.id
-        )
+        await begin_refund(connection, invoice, f"ref_{invoice.id}", place=9, **says)
         for position, one, milli in lines:
             with pytest.raises(CHECK):
                 await connection.execute(BACK, f"ref_{invoice.id}", position, shop.id, invoice.id, milli, one)
@@ -252,7 +262,7 @@ async def test_no_more_of_a_line_goes_back_than_was_paid_for_it(
 async def test_a_refund_cannot_name_a_line_of_another_invoice(books: Books, shop: Shop) -> None:
     mine, other = await paid_cart(shop, (1000, 1000)), await paid_cart(shop, (1000, 1000))
     async with role(books.database, "tolem_app", shop.id) as connection:
-        await connection.execute(REFUND, f"ref_{mine.id}", 1_000_000 + mine.number, 5, 1, mine.id)
+        await begin_refund(connection, mine, f"ref_{mine.id}", amount=5, count=1)
         with pytest.raises(CHECK):
             await connection.execute(BACK, f"ref_{mine.id}", 1, shop.id, other.id, None, 5)
 
@@ -265,24 +275,24 @@ async def test_a_line_cannot_be_added_to_a_refund_that_has_begun(books: Books, s
             await connection.execute(BACK, refund.id, 2, shop.id, invoice.id, None, 1)
 
 
-async def test_two_at_once_cannot_both_take_the_rest_of_a_line(books: Books, shop: Shop) -> None:
+async def test_of_two_at_once_that_do_not_both_fit_into_a_line_one_is_refused(books: Books, shop: Shop) -> None:
     invoice = await paid_cart(shop, (1000, 1000), (90_000, 1000))
-    one = await shop.refund(invoice, items=[AskedItem(position=2, amount=1)], to=RefundState.PENDING)
     async with app(books, shop.id) as first, app(books, shop.id) as second:
-        # Guards of sums are not what is asked here, so their transactions are never committed.
         begun = first.transaction()
         await begun.start()
-        await first.execute(BACK, one.id, 1, shop.id, invoice.id, None, 600)
+        await give_back(first, invoice, f"ref_{invoice.id}_1", (1, 600, None), amount=600, count=1)
 
         async def take() -> None:
             async with second.transaction():
-                await second.execute(BACK, one.id, 1, shop.id, invoice.id, None, 600)
+                await give_back(second, invoice, f"ref_{invoice.id}_2", (1, 600, None), amount=600, count=1, place=2)
 
         waiting = asyncio.create_task(take())
-        await waiting_for_a_lock(books, "insert into refund_items")
-        await begun.rollback()
-        with pytest.raises(CHECK, match="add up"):  # it got the line, and is stopped by the refund's own amount
+        # The first line took the invoice's row for itself, so the second refund waits before it has any.
+        await waiting_for_a_lock(books, "insert into refunds")
+        await begun.commit()
+        with pytest.raises(CHECK, match="no more can go back of a line"):
             await waiting
+    assert (await shop.invoice(invoice.id)).refund_pending == 600
 
 
 async def test_one_barcode_of_what_is_for_sale(books: Books, shop: Shop) -> None:
