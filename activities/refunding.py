@@ -96,7 +96,8 @@ class Refunding:
             raise failure(error, WINDOW_MISSED, retryable=False) from error
         except RefundRefused as error:
             available = "" if error.available is None else format_amount(error.available)
-            raise failure(error, REFUND_REFUSED, retryable=False, details=(error.code.value, available)) from error
+            said = (error.code.value, available, *([] if error.position is None else [str(error.position)]))
+            raise failure(error, REFUND_REFUSED, retryable=False, details=said) from error
 
     @activity.defn(name="refund.turn")
     async def turn(self, ref: RefundRef) -> RefundStanding:

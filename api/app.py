@@ -18,6 +18,7 @@ from api.pay import payment_page
 from api.schemas import AmountSchema
 from api.services import Services
 from api.v1.audit_logs import audit_logs
+from api.v1.catalog import CatalogController
 from api.v1.event_stream import stream_events
 from api.v1.events import EventController
 from api.v1.invoices import InvoiceController
@@ -33,6 +34,7 @@ from api.v1.webhooks import WebhookController
 from contracts.rendering import Contracts
 from contracts.v1 import V1
 from db.audit_reads import AuditReads
+from db.catalog import Catalog
 from db.delivery_reads import DeliveryReads
 from db.endpoints import Endpoints
 from db.engine import create_engine
@@ -93,6 +95,7 @@ def routes() -> list[Any]:
             audit_logs,
             ReconciliationController,
             RedeliveryController,
+            CatalogController,
             redeliver,
             me,
             kaspi_session,
@@ -160,6 +163,7 @@ def production_app(settings: conf.Settings) -> Litestar:
             reconciliation_records=Reconciliations(pool),
             reconciliation=settings[conf.Reconciliation],
             redeliveries=Redeliveries(pool),
+            catalog=Catalog(pool),
             deliveries=DeliveryReads(pool),
             replaying=Replaying(pool, Contracts(api.public_url)),
             jobs=JobReads(pool),

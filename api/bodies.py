@@ -14,7 +14,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 from msgspec import NODEFAULT, UNSET
 
-from domain.errors import FieldError, invalid
+from domain.errors import FieldError, TolemError, invalid
 
 Rule = Callable[[Any], object]
 
@@ -41,7 +41,7 @@ class Draft(Generic[B]):
 
     def get(self, name: str) -> Any:
         """The value of a field that is right, its default where it is absent; UNSET where there is none to look at."""
-        if name in self._values or any(error.field == name for error in self.errors):
+        if name in self._values or any(error.field.split(".")[0] == name for error in self.errors):
             return self._values.get(name, UNSET)
         default = next(field.default for field in _fields(self._type) if field.name == name)
         return UNSET if default is NODEFAULT else default
@@ -75,6 +75,8 @@ def read_draft(type_: type[B], raw: bytes) -> Draft[B]:
             continue
         try:
             values[field.name] = _read_field(type_, field, bytes(given[field.encode_name]))
+        except TolemError as error:  # of a list of bodies: each says what is wrong with it
+            errors += [msgspec.structs.replace(one, field=f"{field.encode_name}.{one.field}") for one in error.errors]
         except ValueError as error:  # msgspec's errors are ValueErrors too
             errors.append(FieldError(field.encode_name, "invalid", _sentence(error)))
     if type_.__struct_config__.forbid_unknown_fields:
@@ -91,13 +93,44 @@ def _fields(type_: type[RequestBody]) -> tuple[msgspec.structs.FieldInfo, ...]:
 def _read_field(type_: type[B], field: msgspec.structs.FieldInfo, raw: bytes) -> Any:
     if raw.startswith(b'"') and _is_decimal(field.type):
         raise ValueError("must be a JSON number, without quotes")
-    value = msgspec.json.decode(raw, type=field.type)
+    inner = _body_of_list(field.type)
+    value = read_list(inner, raw) if inner is not None and raw != b"null" else msgspec.json.decode(raw, type=field.type)
     if isinstance(value, str) and "\x00" in value:
         raise ValueError("must not contain the NUL character")
     rule = type_.RULES.get(field.name)
     if rule is not None and value is not None:
         rule(value)
     return value
+
+
+def read_list(type_: type[B], raw: bytes) -> list[B]:
+    """Every body of a list; `TolemError` (invalid_request) lists every wrong field of each as `0.name`."""
+    bodies: list[B] = []
+    errors: list[FieldError] = []
+    for index, part in enumerate(msgspec.json.decode(raw, type=list[msgspec.Raw])):
+        draft = read_part(type_, bytes(part))
+        errors += [msgspec.structs.replace(error, field=f"{index}.{error.field}".rstrip(".")) for error in draft.errors]
+        if not draft.errors:
+            bodies.append(draft.finish())
+    if errors:
+        raise invalid(*errors)
+    return bodies
+
+
+def read_part(type_: type[B], raw: bytes) -> Draft[B]:
+    """A draft of what is JSON, but may be no object."""
+    try:
+        return read_draft(type_, raw)
+    except TolemError:
+        return Draft(type_, {}, [FieldError("", "wrong_type", "Must be a JSON object.")])
+
+
+def _body_of_list(annotation: Any) -> type[RequestBody] | None:
+    """The body whose list this is, through "or null" and what else is said of it."""
+    args: tuple[Any, ...] = getattr(annotation, "__args__", ())
+    if get_origin(annotation) is list and isinstance(args[0], type) and issubclass(args[0], RequestBody):
+        return args[0]
+    return next((found for one in args if (found := _body_of_list(one)) is not None), None)
 
 
 def _is_decimal(annotation: Any) -> bool:

@@ -7,10 +7,12 @@ import msgspec
 from litestar import MediaType, Response
 
 from api.asking import ask_engine
+from api.carts import AskedCart, priced
 from api.idempotency import fingerprint, replay
 from api.services import Services
 from db.reads import Created
 from domain.bank import Scheme
+from domain.cart import InvoiceItem
 from domain.errors import Code, TolemError
 from domain.ids import INVOICE, derived_id, new_id
 from domain.invoice import Kind, OpenInvoice
@@ -18,12 +20,13 @@ from domain.merchant import Mode, Principal
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for, checked: amount in tiyn, phone normal."""
+    """What is asked for, checked: amount in tiyn (None where the cart says it), phone normal."""
 
     operation: str
     kind: Kind
-    amount: int
+    amount: int | None
     is_sandbox: bool
+    cart: AskedCart | None = None
     phone: str | None = None
     description: str | None = None
     external_order_id: str | None = None
@@ -32,15 +35,17 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 async def create_bill(
     services: Services, principal: Principal, bill: Bill, *, key: str | None, request_id: str
 ) -> Response[Any]:
-    """The creation's answer: 201, or the error that says why nothing was issued (409, 502, 503)."""
-    order = _order(services, principal, bill, key, request_id)
+    """The creation's answer: 201, or the error that says why nothing was issued (400, 409, 422, 502, 503)."""
+    print_ = _fingerprint(principal, bill)
     if key is not None:
-        mode = Mode.TEST if bill.is_sandbox else Mode.LIVE
-        kept = await services.reads.kept_answer(principal.merchant.id, mode, bill.operation, key)
-        replayed = replay(kept, order.fingerprint) if kept else None
+        kept = await services.reads.kept_answer(principal.merchant.id, _mode(bill), bill.operation, key)
+        replayed = replay(kept, print_) if kept else None
         if replayed is not None:
             return replayed
     _must_be_possible(principal, bill)
+    # Only now: what was in the catalog when a kept answer was given may not be there any more.
+    amount, items = await _sold(services, principal, bill)
+    order = _order(services, principal, bill, print_, key, request_id, amount=amount, items=items)
     created = await _issue(services, principal, order)
     if created is None:
         raise TolemError(Code.ENGINE_UNAVAILABLE)
@@ -49,30 +54,52 @@ async def create_bill(
     return _answer(services, created, request_id)
 
 
-def _order(services: Services, principal: Principal, bill: Bill, key: str | None, request_id: str) -> OpenInvoice:
-    mode = Mode.TEST if bill.is_sandbox else Mode.LIVE
+def _mode(bill: Bill) -> Mode:
+    return Mode.TEST if bill.is_sandbox else Mode.LIVE
+
+
+def _fingerprint(principal: Principal, bill: Bill) -> str:
+    """Of what was asked for: with the same key a cart is the same whatever its items cost meanwhile."""
+    asked = (bill.kind, bill.amount, bill.is_sandbox, bill.phone, bill.description, bill.external_order_id)
+    cart = () if bill.cart is None else (bill.cart,)
+    return fingerprint(principal.id_salt, bill.operation, *asked, *cart)
+
+
+async def _sold(services: Services, principal: Principal, bill: Bill) -> tuple[int, list[InvoiceItem]]:
+    """The bill's amount in tiyn, and the lines that make it."""
+    if bill.cart is not None:
+        merchant = principal.merchant.id
+        sold = await priced(services, merchant, bill.cart, is_sandbox=bill.is_sandbox, amount=bill.amount)
+        return sold.amount, sold.items
+    if bill.amount is None:
+        raise AssertionError("a bill has an amount or a cart")
+    return bill.amount, []
+
+
+def _order(
+    services: Services,
+    principal: Principal,
+    bill: Bill,
+    print_: str,
+    key: str | None,
+    request_id: str,
+    *,
+    amount: int,
+    items: list[InvoiceItem],
+) -> OpenInvoice:
     invoice_id = new_id(INVOICE)
     if key is not None:
-        invoice_id = derived_id(INVOICE, principal.id_salt, principal.merchant.id, mode, bill.operation, key)
+        invoice_id = derived_id(INVOICE, principal.id_salt, principal.merchant.id, _mode(bill), bill.operation, key)
     asked = principal.database_now
     return OpenInvoice(
         invoice_id=invoice_id,
         merchant_id=principal.merchant.id,
         kind=bill.kind,
         is_sandbox=bill.is_sandbox,
-        amount=bill.amount,
+        amount=amount,
         issue_before=asked + timedelta(seconds=services.api.issue_window_seconds),
         answer_by=asked + timedelta(seconds=services.api.answer_within_seconds),
-        fingerprint=fingerprint(
-            principal.id_salt,
-            bill.operation,
-            bill.kind,
-            bill.amount,
-            bill.is_sandbox,
-            bill.phone,
-            bill.description,
-            bill.external_order_id,
-        ),
+        fingerprint=print_,
         operation=bill.operation,
         request_id=request_id,
         late_watch=float(services.invoices.late_watch_seconds),
@@ -82,6 +109,8 @@ def _order(services: Services, principal: Principal, bill: Bill, key: str | None
         description=bill.description,
         external_order_id=bill.external_order_id,
         idempotency_key=key,
+        discount_percentage=None if bill.cart is None else bill.cart.discount,
+        items=items,
     )
 
 

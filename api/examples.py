@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from litestar.openapi.spec import Example, OpenAPI, OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody
 
-from api import delivery_examples, reconciliation_examples, redelivery_examples
+from api import catalog_examples, delivery_examples, reconciliation_examples, redelivery_examples
 from contracts import v1
 from contracts.v1 import STATUS, V1
 from contracts.v1_audit import audit_log
@@ -204,6 +204,7 @@ _REQUESTS: dict[str, Any] = {
     **delivery_examples.REQUESTS,
     **reconciliation_examples.REQUESTS,
     **redelivery_examples.REQUESTS,
+    **catalog_examples.REQUESTS,
 }
 
 
@@ -243,6 +244,7 @@ def _answers(shape: V1) -> dict[str, Any]:
         **delivery_examples.ANSWERS,
         **reconciliation_examples.ANSWERS,
         **redelivery_examples.ANSWERS,
+        **catalog_examples.ANSWERS,
         "listAuditLogs": {"items": [audit_log(_AUDIT_ROW)], **page},
         "live": {"status": "ok"},
         "ready": {"status": "ok", "database": "ok", "engine": "ok"},
@@ -273,6 +275,8 @@ def _describe(operation: Operation, answer: Any, shape: V1) -> None:
             error = _ERROR_OF_STATUS[int(status)]
             if int(status) == STATUS[Code.INVOICE_ALREADY_PAID]:
                 error = _CONFLICTS.get(name, error)
+            if int(status) == STATUS[Code.CATALOG_ITEMS_REFUSED] and name == "createCatalogItems":
+                error = catalog_examples.REFUSED
             _put(response.content, shape.error(error, _REQUEST_ID, _AT))
 
 

@@ -10,6 +10,7 @@ from api.asking import ask_engine
 from api.idempotency import fingerprint, replay
 from api.services import Services
 from db.refund_reads import CreatedRefund
+from domain.cart import AskedItem
 from domain.errors import Code, TolemError
 from domain.ids import REFUND, derived_id, new_id
 from domain.invoice import Invoice
@@ -22,9 +23,10 @@ OPERATION = "refunds"
 
 
 class AskedRefund(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for, checked: `amount` in tiyn, None for all that is left."""
+    """Checked: `amount` in tiyn; None for what `items` come to, or without them for all that is left."""
 
     amount: int | None
+    items: list[AskedItem]
     reason: str | None
     simulate: SimulatedRefund
 
@@ -86,17 +88,23 @@ def _order(
         invoice_id=invoice.id,
         is_sandbox=invoice.is_sandbox,
         open_before=principal.database_now + timedelta(seconds=services.api.issue_window_seconds),
-        fingerprint=fingerprint(principal.id_salt, OPERATION, invoice.id, asked.amount, asked.reason, asked.simulate),
+        fingerprint=_fingerprint(principal, invoice, asked),
         operation=OPERATION,
         request_id=request_id,
         asked_by=principal.key_id,
         amount=asked.amount,
+        items=asked.items,
         reason=asked.reason,
         idempotency_key=key,
         simulate=asked.simulate,
         read_back_window=services.invoices.refund_window_seconds,
         longest_call=services.invoices.kaspi_read_timeout_seconds + REFUND_CALL_OVERHEAD,
     )
+
+
+def _fingerprint(principal: Principal, invoice: Invoice, asked: AskedRefund) -> str:
+    items = (asked.items,) if asked.items else ()
+    return fingerprint(principal.id_salt, OPERATION, invoice.id, asked.amount, asked.reason, asked.simulate, *items)
 
 
 def _answer(services: Services, created: CreatedRefund, request_id: str) -> Response[Any]:

@@ -5,6 +5,7 @@ import msgspec
 from api.streams import Streams
 from contracts.v1 import V1
 from db.audit_reads import AuditReads
+from db.catalog import Catalog
 from db.delivery_reads import DeliveryReads
 from db.endpoints import Endpoints
 from db.event_reads import EventReads
@@ -47,5 +48,6 @@ class Services(msgspec.Struct, frozen=True):
     replaying: Replaying
     jobs: JobReads
     redeliveries: Redeliveries
+    catalog: Catalog
     temporal_lag: float = 1.0
     streams: Streams = msgspec.field(default_factory=Streams)

@@ -10,14 +10,18 @@ from contracts.v1_json import (
     ErrorJson,
     EventData,
     EventJson,
+    InvoiceItemJson,
     InvoiceJson,
     MerchantJson,
     QrJson,
+    RefundItemJson,
     RefundJson,
     SessionJson,
     WebhookJson,
 )
 from contracts.v1_webhooks import EndpointJson, endpoint
+from domain.cart import InvoiceItem, RefundItem
+from domain.catalog import format_count
 from domain.errors import MESSAGES, RETRYABLE, Code, TolemError
 from domain.event import API_VERSION, Endpoint
 from domain.invoice import Invoice, Kind, Reason, State, public_status
@@ -47,6 +51,7 @@ STATUS: dict[Code, int] = {
     Code.INVOICE_CLOSED: 409,
     Code.INVOICE_NOT_PAID: 409,
     Code.REFUND_EXCEEDS_AVAILABLE: 409,
+    Code.REFUND_ITEM_EXCEEDS_AVAILABLE: 409,
     Code.REFUND_UNSUPPORTED: 409,
     Code.REFUND_CLOSED: 409,
     Code.NOT_SANDBOX: 409,
@@ -54,6 +59,8 @@ STATUS: dict[Code, int] = {
     Code.WEBHOOK_ENDPOINT_DISABLED: 409,
     Code.REDELIVERY_RUNNING: 409,
     Code.LIMIT_REACHED: 409,
+    Code.CATALOG_ITEMS_REFUSED: 422,
+    Code.CART_AMOUNT_MISMATCH: 422,
     Code.ENGINE_UNAVAILABLE: 503,
     Code.ENGINE_SLOW: 503,
     Code.DATABASE_UNAVAILABLE: 503,
@@ -106,6 +113,8 @@ class V1:
             updated_at=show(invoice.updated_at),
             paid_at=show_optional(invoice.paid_at),
             expires_at=show_optional(invoice.expires_at),
+            discount_percentage=_discount(invoice),
+            items=[_sold(item) for item in invoice.items],
         )
 
     def qr(self, invoice: Invoice) -> QrJson:
@@ -136,6 +145,8 @@ class V1:
             created_at=show(invoice.created_at),
             updated_at=show(invoice.updated_at),
             expires_at=show_optional(invoice.expires_at),
+            discount_percentage=_discount(invoice),
+            items=[_sold(item) for item in invoice.items],
         )
 
     def refund(self, refund: Refund) -> RefundJson:
@@ -156,6 +167,7 @@ class V1:
             created_at=show(refund.created_at),
             updated_at=show(refund.updated_at),
             completed_at=show_optional(refund.completed_at),
+            items=[_returned(item) for item in refund.items],
         )
 
     def error(self, error: TolemError, request_id: str, at: datetime) -> ErrorJson:
@@ -215,6 +227,32 @@ class V1:
         if isinstance(event.object, Endpoint):
             return endpoint(event.object)
         return {"endpoint_id": event.object_id, "message": "This is a test event."}
+
+
+def _discount(invoice: Invoice) -> str | None:
+    return None if invoice.discount_percentage is None else f"{invoice.discount_percentage:.2f}"
+
+
+def _sold(item: InvoiceItem) -> InvoiceItemJson:
+    return InvoiceItemJson(
+        position=item.position,
+        catalog_item_id=item.catalog_item_id,
+        name=item.name,
+        unit=item.unit,
+        count=format_count(item.count_milli),
+        price=format_amount(item.price),
+        price_overridden=item.price_overridden,
+        sum=format_amount(item.sum),
+        amount=format_amount(item.amount),
+    )
+
+
+def _returned(item: RefundItem) -> RefundItemJson:
+    return RefundItemJson(
+        position=item.position,
+        count=None if item.count_milli is None else format_count(item.count_milli),
+        amount=format_amount(item.amount),
+    )
 
 
 def merchant(merchant_: Merchant, mode: str, *, kaspi_connected: bool) -> MerchantJson:

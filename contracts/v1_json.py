@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from domain.catalog import Unit
 from domain.errors import Code, FieldError
 from domain.event import EventType
 from domain.invoice import Attention, Kind, PublicStatus, Reason, State
@@ -13,6 +14,23 @@ from domain.refund import RefundAttention, RefundReason, RefundState
 
 Amount = Annotated[str, Meta(examples=["10000.00"], description="Tenge with two decimals.")]
 Moment = Annotated[str, Meta(examples=["2026-11-22T06:17:33.120Z"], description="ISO 8601, UTC.")]
+
+
+Count = Annotated[str, Meta(examples=["1.5"], description="As short as it is exact, at most three decimals.")]
+
+
+class InvoiceItemJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A line as it was sold. `sum` is price times count, `amount` what is paid for it after the discount."""
+
+    position: Annotated[int, Meta(description="From 1; refunds by item name it.")]
+    catalog_item_id: str | None
+    name: str
+    unit: Unit
+    count: Count
+    price: Amount
+    price_overridden: bool
+    sum: Amount
+    amount: Amount
 
 
 class InvoiceJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +58,8 @@ class InvoiceJson(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: Moment
     paid_at: Moment | None
     expires_at: Moment | None
+    discount_percentage: Annotated[str | None, Meta(examples=["10.00"])]
+    items: Annotated[list[InvoiceItemJson], Meta(description="The cart; they add up to `amount`. Empty without one.")]
 
 
 class QrJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +89,16 @@ class QrJson(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Moment
     updated_at: Moment
     expires_at: Moment | None
+    discount_percentage: str | None
+    items: list[InvoiceItemJson]
+
+
+class RefundItemJson(msgspec.Struct, frozen=True, kw_only=True):
+    """What of one line of the invoice goes back; `count` is null where it is money only."""
+
+    position: int
+    count: Count | None
+    amount: Amount
 
 
 class RefundJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +119,7 @@ class RefundJson(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Moment
     updated_at: Moment
     completed_at: Moment | None
+    items: Annotated[list[RefundItemJson], Meta(description="Where it was asked for by item; they add up to `amount`.")]
 
 
 class ErrorJson(msgspec.Struct, frozen=True, kw_only=True):

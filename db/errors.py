@@ -8,6 +8,7 @@ DatabaseError
 ├── TooManyEndpoints      the merchant has all the webhook endpoints it may have; nothing was written
 ├── TooManySecrets        the endpoint has all the secrets in force it may have; nothing was written
 ├── KeyTaken              another answer stands for the idempotency key; nothing was written
+├── BarcodeTaken          another catalog item that is for sale has the barcode; nothing was written
 ├── RedeliveryRuns        the endpoint's last redelivery is not over; nothing was written
 └── ReconciliationRuns    the connection's last reconciliation is not over; nothing was written
 """
@@ -34,12 +35,13 @@ class BankPaymentTaken(DatabaseError):
 
 
 class RefundRefused(DatabaseError):
-    """`code` says why, `available` is what could be refunded (tiyn), where that is the reason."""
+    """`code` says why; `available` is what could be refunded (tiyn, of the line `position`), where that is why."""
 
-    def __init__(self, code: Code, available: int | None = None) -> None:
+    def __init__(self, code: Code, available: int | None = None, position: int | None = None) -> None:
         super().__init__(code.value)
         self.code = code
         self.available = available
+        self.position = position
 
 
 class TooManyEndpoints(DatabaseError):
@@ -57,6 +59,10 @@ class TooManySecrets(DatabaseError):
         super().__init__("too many webhook secrets")
         self.most = most
         self.room_at = room_at
+
+
+class BarcodeTaken(DatabaseError):
+    """A barcode names one item that is for sale."""
 
 
 class KeyTaken(DatabaseError):

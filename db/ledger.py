@@ -55,30 +55,49 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 
 # The lock makes "too late" exact: whoever reads after `issue_before` under the same lock (reads.final_word) sees
 # every claim that was made in time, and no claim can follow.
-_CLAIM = text(
-    f"""
-    with numbered as (
-        update merchants set last_invoice_number = last_invoice_number + 1
-        where id = :merchant_id and clock_timestamp() < :issue_before
-            and not exists (select 1 from invoices where id = :invoice_id)
-        returning last_invoice_number as number
-    ), opened as (
-        insert into invoices (id, merchant_id, number, kind, is_sandbox, amount, state, description, phone,
-            external_order_id, connection_id, request_id, claim_token, claimed_at, created_at, updated_at)
-        select :invoice_id, :merchant_id, number, :kind, :is_sandbox, :amount, 'processing', :description, :phone,
-            :external_order_id, :connection_id, :request_id, :claim_token, now(), now(), now()
-        from numbered returning *
-    ), keyed as (
-        insert into idempotency_keys (merchant_id, mode, operation, key_hash, fingerprint, resource_id)
-        select merchant_id, :mode, :operation, :key_hash, :fingerprint, id from opened
-        where cast(:key_hash as bytea) is not null
-        on conflict on constraint pk_idempotency_keys do update
-            set fingerprint = excluded.fingerprint, resource_id = excluded.resource_id, created_at = now(),
-                answer_status = null, answer_body = null
-            where idempotency_keys.created_at < now() - interval '30 days'
-    ), audited as ({audit.insert_from("opened")})
-    select {INVOICE_COLUMNS} from opened
-    """
+def _claim(lines: str = "") -> TextClause:
+    """`lines` are more CTEs, over the row `opened`."""
+    return text(
+        f"""
+        with numbered as (
+            update merchants set last_invoice_number = last_invoice_number + 1
+            where id = :merchant_id and clock_timestamp() < :issue_before
+                and not exists (select 1 from invoices where id = :invoice_id)
+            returning last_invoice_number as number
+        ), opened as (
+            insert into invoices (id, merchant_id, number, kind, is_sandbox, amount, item_count, discount_percentage,
+                state, description, phone, external_order_id, connection_id, request_id, claim_token, claimed_at,
+                created_at, updated_at)
+            select :invoice_id, :merchant_id, number, :kind, :is_sandbox, :amount, :item_count, :discount_percentage,
+                'processing', :description, :phone, :external_order_id, :connection_id, :request_id, :claim_token,
+                now(), now(), now()
+            from numbered returning *
+        ), keyed as (
+            insert into idempotency_keys (merchant_id, mode, operation, key_hash, fingerprint, resource_id)
+            select merchant_id, :mode, :operation, :key_hash, :fingerprint, id from opened
+            where cast(:key_hash as bytea) is not null
+            on conflict on constraint pk_idempotency_keys do update
+                set fingerprint = excluded.fingerprint, resource_id = excluded.resource_id, created_at = now(),
+                    answer_status = null, answer_body = null
+                where idempotency_keys.created_at < now() - interval '30 days'
+        ){lines}, audited as ({audit.insert_from("opened")})
+        select {INVOICE_COLUMNS} from opened
+        """
+    )
+
+
+_CLAIM = _claim()
+# The cart's lines in the same statement: a bill is never seen without them.
+_CLAIM_CART = _claim(
+    """, sold as (
+            insert into invoice_items (invoice_id, position, merchant_id, catalog_item_id, name, unit, count_milli,
+                price, price_overridden, sum, amount)
+            select o.id, l.position, o.merchant_id, l.catalog_item_id, l.name, l.unit, l.count_milli, l.price,
+                coalesce(l.price_overridden, false), l.sum, l.amount
+            from opened o cross join jsonb_to_recordset(cast(:items as jsonb)) as l (position int,
+                catalog_item_id text, name text, unit text, count_milli bigint, price bigint,
+                price_overridden boolean, sum bigint, amount bigint)
+        )"""
 )
 _BY_ID = text(f"select {INVOICE_COLUMNS}, claim_token from invoices where id = :id")
 _FOR_UPDATE = text(
@@ -136,12 +155,18 @@ class Ledger:
         async with as_merchant(self._engine, order.merchant_id, lock=order.invoice_id) as connection:
             values = {field: getattr(order, field) for field in _CLAIM_FIELDS}
             values["claim_token"] = claim_token or uuid4().hex
+            values["item_count"] = len(order.items)
             values["mode"] = "test" if order.is_sandbox else "live"
             values["key_hash"] = key_hash(order.idempotency_key) if order.idempotency_key else None
             values |= audit.values(invoice_audit.opened(order))
-            row = (await connection.execute(_CLAIM, values)).mappings().one_or_none()
+            if order.items:
+                values["items"] = msgspec.json.encode(order.items).decode()
+            claim = _CLAIM_CART if order.items else _CLAIM
+            row = (await connection.execute(claim, values)).mappings().one_or_none()
             if row is not None:
-                return Opening(invoice=to_invoice(row), claimed=True)
+                # The statement that writes the lines does not see them.
+                invoice = msgspec.structs.replace(to_invoice(row), items=order.items)
+                return Opening(invoice=invoice, claimed=True)
             row = (await connection.execute(_BY_ID, {"id": order.invoice_id})).mappings().one_or_none()
         if row is None:
             raise IssueWindowMissed("issue_before has passed")
@@ -258,7 +283,7 @@ async def _watch(connection: AsyncConnection, before: Invoice, after: Invoice, c
 
 _CLAIM_FIELDS = (
     "invoice_id", "merchant_id", "kind", "is_sandbox", "amount", "issue_before", "fingerprint", "operation",
-    "request_id", "connection_id", "phone", "description", "external_order_id",
+    "request_id", "connection_id", "phone", "description", "external_order_id", "discount_percentage",
 )  # fmt: skip
 _WRITTEN_FIELDS = (
     "id", "state", "status_reason", "attention", "bank_payment_id", "bank_code", "qr_token", "payment_link",

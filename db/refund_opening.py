@@ -1,5 +1,6 @@
 """Recording a refund: the bounds checked and the money reserved in one transaction, before anybody asks the bank."""
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -9,6 +10,7 @@ from db.key_hash import key_hash
 from db.rows import INVOICE_COLUMNS, REFUND_COLUMNS, to_invoice, to_refund
 from domain.audit import Actor, ActorKind, AuditEntry
 from domain.bank import Scheme
+from domain.cart import ItemRefused, LineStanding, RefundItem, refund_of
 from domain.errors import Code
 from domain.invoice import Invoice
 from domain.refund import OpenRefund, Refund, RefundState, available_for_refund, refund_refusal
@@ -24,12 +26,32 @@ _OPEN = text(
         update merchants set last_refund_number = last_refund_number + 1 where id = :merchant
         returning last_refund_number, clock_timestamp() as opened_at
     )
-    insert into refunds (id, merchant_id, number, invoice_id, position, is_sandbox, amount, state, reason,
+    insert into refunds (id, merchant_id, number, invoice_id, position, is_sandbox, amount, item_count, state, reason,
         connection_id, bank_payment_id, simulate, request_id, created_at, updated_at)
     select :id, :merchant, last_refund_number, :invoice, 1 + (select coalesce(max(position), 0) from refunds
-        where invoice_id = :invoice), :sandbox, :amount, 'pending', :reason, :connection, :payment, :simulate,
-        :request_id, opened_at, opened_at
+        where invoice_id = :invoice), :sandbox, :amount, :item_count, 'pending', :reason, :connection, :payment,
+        :simulate, :request_id, opened_at, opened_at
     from numbered returning {REFUND_COLUMNS}
+    """
+)
+# What has gone back of each line or is on its way; the invoice's lock keeps it so.
+_LINES = text(
+    """
+    select i.position, i.count_milli, i.amount, coalesce(b.refunded, 0) as refunded,
+        coalesce(b.refunded_milli, 0) as refunded_milli
+    from invoice_items i left join lateral (
+        select cast(sum(b.amount) as bigint) as refunded, cast(sum(b.count_milli) as bigint) as refunded_milli
+        from refund_items b join refunds r on r.id = b.refund_id
+        where b.invoice_id = i.invoice_id and b.position = i.position and r.state <> 'failed'
+    ) b on true
+    where i.merchant_id = :merchant and i.invoice_id = :invoice
+    """
+)
+_ITEMS = text(
+    """
+    insert into refund_items (refund_id, position, merchant_id, invoice_id, count_milli, amount)
+    select :id, position, :merchant, :invoice, count_milli, amount
+    from jsonb_to_recordset(cast(:items as jsonb)) as l (position int, count_milli bigint, amount bigint)
     """
 )
 _RESERVE = text(
@@ -59,13 +81,15 @@ async def record(connection: AsyncConnection, renderer: Renderer, order: OpenRef
     if row is None:
         raise RefundRefused(Code.NOT_FOUND)
     invoice = to_invoice(row)
-    amount = await _allowed(connection, invoice, order.amount)
+    items = await _items(connection, order)
+    amount = await _allowed(connection, invoice, sum(item.amount for item in items) if items else order.amount)
     values = {
         "id": order.refund_id,
         "merchant": order.merchant_id,
         "invoice": invoice.id,
         "sandbox": invoice.is_sandbox,
         "amount": amount,
+        "item_count": len(items),
         "reason": order.reason,
         "connection": invoice.connection_id,
         "payment": invoice.bank_payment_id,
@@ -73,11 +97,31 @@ async def record(connection: AsyncConnection, renderer: Renderer, order: OpenRef
         "request_id": order.request_id,
     }
     refund = to_refund((await connection.execute(_OPEN, values)).mappings().one())
+    if items:
+        refund = msgspec.structs.replace(refund, items=items)
+        lines = {"id": refund.id, "merchant": order.merchant_id, "invoice": invoice.id}
+        await connection.execute(_ITEMS, lines | {"items": msgspec.json.encode(items).decode()})
     reserved = {"merchant": order.merchant_id, "id": invoice.id, "amount": amount, "now": refund.created_at}
     await connection.execute(_RESERVE, reserved)
     await _keep_answer(connection, renderer, order, refund)
     await audit.append(connection, _entry(order, refund))
     return refund
+
+
+async def _items(connection: AsyncConnection, order: OpenRefund) -> list[RefundItem]:
+    """What goes back of which line; none where it was not asked for by line."""
+    if not order.items:
+        return []
+    values = {"merchant": order.merchant_id, "invoice": order.invoice_id}
+    rows = (await connection.execute(_LINES, values)).mappings()
+    lines = {line.position: line for line in (msgspec.convert(dict(row), LineStanding) for row in rows)}
+    if any(asked.position not in lines for asked in order.items):
+        raise RefundRefused(Code.NOT_FOUND)
+    try:
+        items = [refund_of(lines[asked.position], asked) for asked in order.items]
+    except ItemRefused as refused:
+        raise RefundRefused(Code.REFUND_ITEM_EXCEEDS_AVAILABLE, refused.left, refused.position) from refused
+    return sorted(items, key=lambda item: item.position)
 
 
 async def _allowed(connection: AsyncConnection, invoice: Invoice, asked: int | None) -> int:

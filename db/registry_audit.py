@@ -1,8 +1,9 @@
-"""What the audit log says of merchants, keys, links to the bank, and webhook endpoints."""
+"""What the audit log says of merchants, keys, links to the bank, webhook endpoints, and catalog items."""
 
 from enum import StrEnum
 
 from domain.audit import Actor, ActorKind, AuditEntry, standing
+from domain.catalog import CatalogItem
 from domain.event import DisabledReason, Endpoint
 from domain.merchant import Health, Mode
 
@@ -12,6 +13,8 @@ RETIRED = "retired"
 ENABLED = "enabled"
 DISABLED = "disabled"
 DELETED = "deleted"
+FOR_SALE = "for_sale"
+ARCHIVED = "archived"
 
 
 def merchant_created(merchant_id: str, operator: str) -> AuditEntry:
@@ -165,6 +168,53 @@ def endpoint_disabled_by_us(endpoint: Endpoint, reason: DisabledReason, delivery
         before=ENABLED,
         after=standing(DISABLED, reason),
     )
+
+
+class CatalogAct(StrEnum):
+    """What a merchant's key does to a catalog item that exists, as the log's `action` says it."""
+
+    UPDATED = "catalog_item.updated"
+    ARCHIVED = "catalog_item.archived"
+    RESTORED = "catalog_item.restored"
+
+
+def catalog_item_created(item: CatalogItem, *, key: str, request_id: str | None) -> AuditEntry:
+    """By a merchant's key."""
+    return AuditEntry(
+        merchant_id=item.merchant_id,
+        actor=Actor(kind=ActorKind.KEY, id=key),
+        action="catalog_item.created",
+        object_type="catalog_item",
+        object_id=item.id,
+        is_sandbox=item.is_sandbox,
+        after=FOR_SALE,
+        request_id=request_id,
+        note=f"price {item.price} tiyn",
+    )
+
+
+def catalog_item_acted(
+    act: CatalogAct, before: CatalogItem, after: CatalogItem, *, key: str, request_id: str | None, fields: list[str]
+) -> AuditEntry:
+    """By a merchant's key. `note` names the fields that changed; of a price it tells both, in tiyn."""
+    told = [f"price {before.price} to {after.price} tiyn" if name == "price" else name for name in fields]
+    moved = before.archived_at != after.archived_at
+    return AuditEntry(
+        merchant_id=before.merchant_id,
+        actor=Actor(kind=ActorKind.KEY, id=key),
+        action=act,
+        object_type="catalog_item",
+        object_id=before.id,
+        is_sandbox=before.is_sandbox,
+        before=_catalog_standing(before) if moved else None,
+        after=_catalog_standing(after) if moved else None,
+        request_id=request_id,
+        note=", ".join(told),
+    )
+
+
+def _catalog_standing(item: CatalogItem) -> str:
+    return FOR_SALE if item.archived_at is None else ARCHIVED
 
 
 def _operator(name: str) -> Actor:

@@ -3,22 +3,39 @@
 import msgspec
 from sqlalchemy import RowMapping
 
+from domain.cart import InvoiceItem, RefundItem
+from domain.catalog import CatalogItem
 from domain.event import Endpoint
 from domain.invoice import Invoice
 from domain.merchant import Connection
 from domain.refund import Refund, RefundAttempt
 
-INVOICE_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Invoice))
 CONNECTION_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Connection))
 ENDPOINT_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Endpoint))
+CATALOG_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(CatalogItem))
 
-REFUND_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Refund))
+
+def _with_items(struct: type[msgspec.Struct], item: type[msgspec.Struct], table: str, owner: str) -> str:
+    """The columns of a struct with `items`, one value of JSON; what has none costs no look at their table.
+
+    `id` is the owner's own: the table of items has no such column.
+    """
+    fields = ", ".join(f"'{name}', l.{name}" for name in item.__struct_fields__)
+    items = (
+        f"case when item_count > 0 then (select jsonb_agg(jsonb_strip_nulls(jsonb_build_object({fields}))"
+        f" order by l.position) from {table} l where l.{owner} = id) end as items"
+    )
+    return ", ".join(items if name == "items" else name for name in struct.__struct_fields__)
+
+
+INVOICE_COLUMNS = _with_items(Invoice, InvoiceItem, "invoice_items", "invoice_id")
+REFUND_COLUMNS = _with_items(Refund, RefundItem, "refund_items", "refund_id")
 ATTEMPT_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(RefundAttempt))
 
 
 def to_refund(row: RowMapping | dict[str, object]) -> Refund:
     """A row of `REFUND_COLUMNS`."""
-    return msgspec.convert(row, Refund)
+    return msgspec.convert(_items_or_none(row), Refund)
 
 
 def to_attempt(row: RowMapping | dict[str, object]) -> RefundAttempt:
@@ -28,7 +45,17 @@ def to_attempt(row: RowMapping | dict[str, object]) -> RefundAttempt:
 
 def to_invoice(row: RowMapping | dict[str, object]) -> Invoice:
     """A row of `INVOICE_COLUMNS`."""
-    return msgspec.convert(row, Invoice)
+    return msgspec.convert(_items_or_none(row), Invoice)
+
+
+def _items_or_none(row: RowMapping | dict[str, object]) -> dict[str, object]:
+    """Null is what there is where there are none."""
+    return {name: value for name, value in row.items() if name != "items" or value is not None}
+
+
+def to_catalog_item(row: RowMapping | dict[str, object]) -> CatalogItem:
+    """A row of `CATALOG_COLUMNS`."""
+    return msgspec.convert(row, CatalogItem)
 
 
 def to_connection(row: RowMapping | dict[str, object]) -> Connection:

@@ -27,6 +27,7 @@ class Code(StrEnum):
     INVOICE_CLOSED = "invoice_closed"
     INVOICE_NOT_PAID = "invoice_not_paid"
     REFUND_EXCEEDS_AVAILABLE = "refund_exceeds_available"
+    REFUND_ITEM_EXCEEDS_AVAILABLE = "refund_item_exceeds_available"
     REFUND_UNSUPPORTED = "refund_not_supported_by_scheme"
     REFUND_CLOSED = "refund_closed"
     NOT_SANDBOX = "not_a_sandbox_invoice"
@@ -34,6 +35,8 @@ class Code(StrEnum):
     WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint_disabled"
     REDELIVERY_RUNNING = "redelivery_running"
     LIMIT_REACHED = "limit_reached"
+    CATALOG_ITEMS_REFUSED = "catalog_items_refused"
+    CART_AMOUNT_MISMATCH = "cart_amount_mismatch"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     ENGINE_SLOW = "engine_slow"
     DATABASE_UNAVAILABLE = "database_unavailable"
@@ -63,6 +66,8 @@ MESSAGES: dict[Code, str] = {
     Code.INVOICE_CLOSED: "The invoice's story is over; it takes no more changes.",
     Code.INVOICE_NOT_PAID: "The invoice is not paid, so there is nothing to refund.",
     Code.REFUND_EXCEEDS_AVAILABLE: "The amount is more than what can still be refunded; see details.available.",
+    Code.REFUND_ITEM_EXCEEDS_AVAILABLE: "That is more than what is left of a line of the invoice, or comes to less than"
+    " 0.01; see details.position and details.available.",
     Code.REFUND_UNSUPPORTED: "The Kaspi scheme of this payment cannot refund without the customer; refund it in the"
     " Kaspi Pay app.",
     Code.REFUND_CLOSED: "The refund's story is over; it takes no more changes.",
@@ -72,6 +77,9 @@ MESSAGES: dict[Code, str] = {
     Code.WEBHOOK_ENDPOINT_DISABLED: "The webhook endpoint is disabled or deleted; nothing is sent to it.",
     Code.REDELIVERY_RUNNING: "A redelivery to this endpoint is not over yet; see details.redelivery_id.",
     Code.LIMIT_REACHED: "There are as many of these as there may be; see details.limit.",
+    Code.CATALOG_ITEMS_REFUSED: "None of the items was made; what is wrong with each stands in errors.",
+    Code.CART_AMOUNT_MISMATCH: "The amount is not what the cart comes to; see details.cart_amount. Leave amount out, or"
+    " send that.",
     Code.ENGINE_UNAVAILABLE: "The engine or its worker is unavailable; nothing was issued."
     " Repeat with the same Idempotency-Key.",
     Code.ENGINE_SLOW: "The engine or its worker did not answer in time; nothing was lost, read the object later.",

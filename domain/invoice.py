@@ -1,9 +1,12 @@
 """The invoice: its states, which changes are legal, and the five words merchants see."""
 
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
+
+from domain.cart import InvoiceItem
 
 
 class Kind(StrEnum):
@@ -115,6 +118,7 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     """One bill. Amounts in tiyn, times aware UTC.
 
     `refunded` went back through us, `refund_pending` is on its way, `refunded_outside` went back at a till of the bank.
+    `items` are the cart as it was sold, after `discount_percentage`; they add up to `amount`. Most bills have none.
     """
 
     id: str
@@ -142,6 +146,8 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     paid_at: datetime | None = None
     expires_at: datetime | None = None
     sequence: int = 0
+    discount_percentage: Decimal | None = None
+    items: list[InvoiceItem] = []
 
 
 class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +177,8 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None = None
     external_order_id: str | None = None
     idempotency_key: str | None = None
+    discount_percentage: Decimal | None = None
+    items: list[InvoiceItem] = []
 
 
 def bank_reference(invoice_id: str) -> str:

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from domain.cart import AskedItem, RefundItem
 from domain.errors import Code
 from domain.invoice import DeliveryRef, Invoice, State
 
@@ -77,7 +78,10 @@ def refund_refusal(invoice: Invoice, asked: int | None) -> tuple[Code, int | Non
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """Money on its way back. Amounts in tiyn, times aware UTC. `position` is its place among its invoice's refunds."""
+    """Money on its way back. Amounts in tiyn, times aware UTC. `position` is its place among its invoice's refunds.
+
+    `items` are the lines of the invoice that it is for, where it was asked for by line; they add up to `amount`.
+    """
 
     id: str
     merchant_id: str
@@ -98,6 +102,7 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     bank_code: int | None = None
     completed_at: datetime | None = None
     sequence: int = 0
+    items: list[RefundItem] = []
 
 
 def as_recorded(refund: Refund) -> Refund:
@@ -124,11 +129,11 @@ class SimulatedRefund(StrEnum):
 
 
 class OpenRefund(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The command to refund. `amount` None asks for all that is left; `open_before` is a moment of the database's
-    clock after which nothing may be recorded any more. `asked_by` is the API key's id. `read_back_window` is how many
-    seconds a lost answer is looked for before it counts as not executed, `longest_call` how many seconds a call can
-    last in a process of which nothing is heard any more. `resumed` is a story told again from the
-    books, because its first telling is gone.
+    """The command to refund. `amount` None asks for what `items` come to, or without them for all that is left;
+    `open_before` is a moment of the database's clock after which nothing may be recorded any more. `asked_by` is the
+    API key's id. `read_back_window` is how many seconds a lost answer is looked for before it counts as not executed,
+    `longest_call` how many seconds a call can last in a process of which nothing is heard any more. `resumed` is a
+    story told again from the books, because its first telling is gone.
     """
 
     refund_id: str
@@ -147,6 +152,7 @@ class OpenRefund(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     read_back_window: float = 300.0
     longest_call: float = 60.0
     resumed: bool = False
+    items: list[AskedItem] = []
 
 
 class ReturnOutcome(StrEnum):

@@ -124,8 +124,9 @@ class RefundWorkflow:
         if self._refusal is None:
             return self._books.standing.state
         if self._refusal.type == failures.REFUND_REFUSED:
-            code, available = self._refusal.details
-            raise refuse(Code(code), **({"available": available} if available else {}))
+            code, *said = self._refusal.details
+            names = ("available", "position")
+            raise refuse(Code(code), **{name: one for name, one in zip(names, said, strict=False) if one})
         raise self._refusal
 
     @opened.validator

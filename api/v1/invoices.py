@@ -11,12 +11,12 @@ from msgspec import Meta
 
 from api import idempotency
 from api.auth import sandbox_of, sees_sandbox_only
-from api.bodies import JsonBody, RequestBody, Rule
+from api.bodies import Draft, JsonBody, JsonDraft, JsonRequest, RequestBody, Rule
 from api.creating import Bill, create_bill
 from api.optional_body import BodyOptional
 from api.request_ids import request_id_of
 from api.services import Services
-from api.v1 import days, fields, paging
+from api.v1 import cart_bodies, days, fields, paging
 from api.v1.choices import every_wrong
 from api.v1.responses import errors
 from contracts.v1_json import InvoiceJson
@@ -31,16 +31,18 @@ CHECK_STEP_SECONDS = 0.15
 MAX_CHECKED = 100
 
 
-class InvoiceCreate(RequestBody):
-    """A bill that is sent to the payer's phone."""
+class InvoiceCreate(RequestBody, kw_only=True):
+    """A bill that is sent to the payer's phone, for an `amount` or for what `cart_items` come to."""
 
-    RULES: ClassVar[dict[str, Rule]] = {"amount": fields.checked_amount, "phone_number": fields.checked_phone}
+    RULES: ClassVar[dict[str, Rule]] = {"phone_number": fields.checked_phone, **cart_bodies.RULES}
 
-    amount: fields.AmountIn
+    amount: fields.AmountIn | None = None
     phone_number: fields.PhoneIn
     description: fields.DescriptionIn | None = None
     external_order_id: fields.OrderIdIn | None = None
     is_sandbox: fields.SandboxIn | None = None
+    cart_items: cart_bodies.CartIn | None = None
+    discount_percentage: cart_bodies.DiscountIn | None = None
 
 
 class StatusCheck(RequestBody):
@@ -82,7 +84,8 @@ class InvoiceController(Controller):
     tags = ["Invoices"]  # noqa: RUF012 -- Litestar's way
 
     @post(
-        dto=JsonBody[InvoiceCreate],
+        request_class=JsonRequest,
+        dto=JsonDraft[InvoiceCreate],
         return_dto=None,
         summary="Create an invoice",
         description="Sends a bill to the payer's Kaspi app. The answer waits for the bank; where the bank is slow it "
@@ -95,18 +98,20 @@ class InvoiceController(Controller):
         request: Request[Any, Any, Any],
         services: Services,
         principal: Principal,
-        data: InvoiceCreate,
+        data: Draft[InvoiceCreate],
         idempotency_key: idempotency.IdempotencyKey = None,
     ) -> Response[Any]:
         """POST /v1/invoices."""
+        asked = data.finish(*cart_bodies.wrong_together(data))
         bill = Bill(
             operation="invoices",
             kind=Kind.PHONE,
-            amount=fields.checked_amount(data.amount),
-            phone=fields.checked_phone(data.phone_number),
-            is_sandbox=sandbox_of(principal, asked=data.is_sandbox),
-            description=fields.optional_text(data.description),
-            external_order_id=fields.optional_text(data.external_order_id),
+            amount=None if asked.amount is None else fields.checked_amount(asked.amount),
+            phone=fields.checked_phone(asked.phone_number),
+            is_sandbox=sandbox_of(principal, asked=asked.is_sandbox),
+            description=fields.optional_text(asked.description),
+            external_order_id=fields.optional_text(asked.external_order_id),
+            cart=cart_bodies.asked_cart(asked.cart_items, asked.discount_percentage),
         )
         key = idempotency.checked(idempotency_key)
         return await create_bill(services, principal, bill, key=key, request_id=request_id_of(request.scope))

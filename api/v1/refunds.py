@@ -1,16 +1,15 @@
 """Refunds: ask for one, read, list; and the simulated bank of sandbox refunds."""
 
 from datetime import date
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
 from litestar.params import Parameter
-from msgspec import Meta
 
 from api import idempotency
 from api.auth import sees_sandbox_only
-from api.bodies import JsonBody, RequestBody, Rule
+from api.bodies import JsonBody
 from api.optional_body import BodyOptional
 from api.refunding import AskedRefund, create_refund
 from api.request_ids import request_id_of
@@ -19,6 +18,7 @@ from api.v1 import fields, paging
 from api.v1.choices import every_wrong
 from api.v1.days import first_moment, moment_after
 from api.v1.invoices import visible_invoice
+from api.v1.refund_bodies import InvoiceRefundCreate, RefundCreate, RefundSimulation, asked_items
 from api.v1.responses import errors
 from contracts.v1_json import RefundJson
 from db.refund_reads import RefundFilter
@@ -28,40 +28,6 @@ from domain.merchant import Principal
 from domain.refund import Refund, RefundState, SimulatedRefund
 
 SIMULATE_PATIENCE_SECONDS = 10.0
-
-ReasonIn = Annotated[str, Meta(description="For your own books.", max_length=500, examples=["Нет в наличии"])]
-SimulateIn = Annotated[
-    SimulatedRefund,
-    Meta(
-        description="Sandbox only: what the simulated bank does; `pending` waits for"
-        " `POST /v1/sandbox/refunds/{id}/simulate`. Without it, completed."
-    ),
-]
-
-
-class InvoiceRefundCreate(RequestBody):
-    """A refund of the invoice in the path; without `amount`, of all that is left."""
-
-    RULES: ClassVar[dict[str, Rule]] = {"amount": fields.checked_amount}
-
-    amount: fields.AmountIn | None = None
-    reason: ReasonIn | None = None
-    simulate: SimulateIn | None = None
-
-
-class RefundCreate(RequestBody):
-    """A refund of an invoice, named by `invoice_id`, or by `qr_id` as `POST /v1/qr` gave it.
-
-    Without `amount`, of all that is left.
-    """
-
-    RULES: ClassVar[dict[str, Rule]] = {"amount": fields.checked_amount}
-
-    invoice_id: Annotated[str, Meta(max_length=64)] | None = None
-    qr_id: Annotated[str, Meta(max_length=64)] | None = None
-    amount: fields.AmountIn | None = None
-    reason: ReasonIn | None = None
-    simulate: SimulateIn | None = None
 
 
 class RefundPageJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,12 +45,6 @@ class RefundListJson(msgspec.Struct, frozen=True, kw_only=True):
     """Every refund of one invoice, newest first (the newest 100)."""
 
     items: list[RefundJson]
-
-
-class RefundSimulation(RequestBody):
-    """What the simulated bank did."""
-
-    status: Annotated[SimulatedRefund, Meta(description="completed, failed or attention.")]
 
 
 _CREATED = (
@@ -261,6 +221,7 @@ def _asked(invoice: Invoice, data: InvoiceRefundCreate | RefundCreate) -> AskedR
     if data.simulate is not None and not invoice.is_sandbox:
         raise fields.wrong("simulate", "Only sandbox refunds can be simulated.")
     return AskedRefund(
+        items=asked_items(invoice, data),
         amount=None if data.amount is None else fields.checked_amount(data.amount),
         reason=fields.optional_text(data.reason),
         simulate=data.simulate or SimulatedRefund.COMPLETED,

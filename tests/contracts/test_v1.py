@@ -105,6 +105,8 @@ def test_an_invoice_byte_for_byte() -> None:
         "updated_at": "2026-11-22T06:17:33.120Z",
         "paid_at": None,
         "expires_at": None,
+        "discount_percentage": None,
+        "items": [],
     }
 
 

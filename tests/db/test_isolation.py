@@ -8,6 +8,7 @@ import pytest
 
 from db.reconciliations import Reconciliations
 from db.redeliveries import Redeliveries
+from domain.cart import AskedItem
 from domain.event import AttemptOutcome
 from domain.ids import new_id
 from domain.invoice import State
@@ -18,6 +19,7 @@ from domain.redelivery import Redelivery, RedeliveryKind, RedeliveryState
 from domain.refund import RefundState
 from domain.statement import Operation, StatementRow
 from tests.db.books import Books, Shop, role
+from tests.db.carts import new, paid_cart, stocked
 
 REFUSED = asyncpg.InsufficientPrivilegeError
 
@@ -57,6 +59,8 @@ async def furnished(books: Books, name: str) -> Shop:
     )
     await Redeliveries(books.app).open(redelivery, request_id="req_1")
     await _reconciled(books, shop)
+    await stocked(shop, new())
+    await shop.refund(await paid_cart(shop, (100, 1000)), items=[AskedItem(position=1)])
     return shop
 
 
