@@ -138,9 +138,9 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     failures: int
     replay: str | None
-    due_in: float | None
     endpoint_enabled: bool
     endpoint_deleted: bool
+    due_in: float | None = None
 
 
 class Attempted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
