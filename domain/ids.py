@@ -17,6 +17,7 @@ AUDIT = "aud"
 RECONCILIATION = "rec"
 SECRET_OF_ENDPOINT = "whs"  # noqa: S105 -- the prefix of an id
 REDELIVERY = "rdl"
+SUBSCRIPTION = "sub"
 
 
 def _text(prefix: str, raw: bytes) -> str:
