@@ -149,7 +149,7 @@ def due(calendar: Calendar, number: int) -> datetime:
     return _moment(day, calendar.at)
 
 
-def lowest(calendar: Calendar) -> int:
+def _lowest(calendar: Calendar) -> int:
     """The first period this calendar can tell of."""
     return calendar.first if calendar.opening is None else calendar.first - 1
 
@@ -170,13 +170,13 @@ def newest_due(calendar: Calendar, moment: datetime) -> int:
     if number >= calendar.first:
         return number
     opened = calendar.opening is not None and calendar.opening <= moment
-    return calendar.first - 1 if opened else lowest(calendar) - 1
+    return calendar.first - 1 if opened else _lowest(calendar) - 1
 
 
 def first_due(calendar: Calendar, moment: datetime) -> int:
     """The first period due at or after a moment, whatever the limits."""
     newest = newest_due(calendar, moment)
-    return newest if newest >= lowest(calendar) and due(calendar, newest) == moment else newest + 1
+    return newest if newest >= _lowest(calendar) and due(calendar, newest) == moment else newest + 1
 
 
 def last_number(calendar: Calendar) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from domain.billing_calendar import due, last_number, lowest, missed
+from domain.billing_calendar import due, last_number, missed
 from domain.subscription import (
     CLOSED,
     REMEMBERED,
@@ -96,10 +96,7 @@ class Turn:
         """Leaves out `first` … `last`, which are the next ones."""
         self.booked.append(PeriodChange(first=first, last=last, state=PeriodState.SKIPPED, reason=reason))
         self.tell(Tell.PERIOD_SKIPPED, number=first, last=last, reason=reason)
-        standing = self.standing
-        # A period that was open when the plan changed stands before the new calendar; its due moment is `last_due`.
-        last_due = due(standing.calendar, last) if last >= lowest(standing.calendar) else standing.last_due
-        self.change(next=last + 1, last_due=last_due)
+        self.change(next=last + 1, last_due=due(self.standing.calendar, last))
 
     def open_next(self) -> None:
         """The next period is billed from now on."""
@@ -114,19 +111,20 @@ class Turn:
         found = missed(standing.calendar, standing.next, self.now)
         if found is None:
             return
+        first, newest = found
+        several = first < newest
         if open_ is not None:
             if not _never_shown(open_):
                 return
             # The payer never saw a bill of it and a newer period is due: to him that is an outage.
-            self._forget_open()
-            found, reason = (open_.number, found[1]), SkipReason.OUTAGE
-            self.change(next=open_.number)
-        first, newest = found
+            reason, several = SkipReason.OUTAGE, True
+            self._close_skipped(open_, reason)
+        if several and standing.dunning.missed is MissedPolicy.NONE:
+            self.skip(first, newest, reason)
+            return
         if first < newest:
-            everything = standing.dunning.missed is MissedPolicy.NONE
-            self.skip(first, newest if everything else newest - 1, reason)
-        if self.standing.next == newest:
-            self.open_next()
+            self.skip(first, newest - 1, reason)
+        self.open_next()
 
     def _complete(self) -> None:
         standing = self.standing

@@ -143,8 +143,8 @@ def test_billed_immediately_is_once_at_the_start_and_then_at_the_nearest_date_to
     ("start", "second"),
     [
         (datetime(2026, 1, 2, 9, 0, tzinfo=UTC), date(2026, 2, 1)),
-        (datetime(2026, 1, 15, 9, 0, tzinfo=UTC), date(2026, 2, 1)),
-        (datetime(2026, 1, 16, 9, 0, tzinfo=UTC), date(2026, 3, 1)),  # 16 February is nearer to 1 March
+        (datetime(2026, 1, 14, 9, 0, tzinfo=UTC), date(2026, 2, 1)),
+        (datetime(2026, 1, 15, 9, 0, tzinfo=UTC), date(2026, 3, 1)),  # 15 February is nearer to 1 March
         (datetime(2026, 1, 31, 9, 0, tzinfo=UTC), date(2026, 3, 1)),
     ],
 )

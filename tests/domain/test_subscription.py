@@ -1,0 +1,577 @@
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from domain import invoice
+from domain.billing_calendar import BillingPeriod, Plan
+from domain.subscription import (
+    CLOSED,
+    TRANSITIONS,
+    BillNow,
+    Cancel,
+    Change,
+    ChargeCanceled,
+    ChargeFailed,
+    ChargeFaulted,
+    ChargePaid,
+    ChargeRef,
+    Dunning,
+    MissedPolicy,
+    Over,
+    PaidHow,
+    Pause,
+    PeriodState,
+    Refusal,
+    Resume,
+    SkipPeriod,
+    SkipReason,
+    Standing,
+    State,
+    Tell,
+    Terms,
+    TimeReached,
+    Told,
+    Wait,
+    Withdraw,
+    fault_gap,
+)
+from domain.subscription_rules import begin, outcome_of, refusal, upcoming
+from tests.domain.subscriber import Subscriber
+
+START = datetime(2026, 1, 31, 5, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+TERMS = Terms(amount=500_000, description="Абонплата")
+
+
+def fresh(period: BillingPeriod = BillingPeriod.MONTHLY, dunning: Dunning | None = None, **limits: int) -> Subscriber:
+    """Begun at its start; its first bill is out."""
+    plan = Plan(period=period, total_cycles=limits.get("cycles"))
+    one = Subscriber(begin(START, plan, TERMS, dunning), START)
+    one.happen(TimeReached())
+    assert one.live == ChargeRef(number=1, charge=1)
+    return one
+
+
+def words(told: list[Told]) -> list[str]:
+    return [one.what.removeprefix("subscription.") for one in told]
+
+
+def due(one: Subscriber, count: int = 1) -> list[datetime]:
+    return [moment for _, moment in upcoming(one.standing, count, one.now)]
+
+
+# Dunning.
+
+
+def test_a_paid_period_is_told_and_the_next_one_is_waited_for() -> None:
+    one = fresh()
+    assert one.outcome("paid") == [Told(what=Tell.PAYMENT_SUCCEEDED, number=1, charge=1)]
+    assert one.next == Wait(until=datetime(2026, 2, 28, 5, 0, tzinfo=UTC))
+    assert (one.standing.state, one.books) == (State.ACTIVE, {1: PeriodState.PAID})
+
+
+def test_an_unpaid_period_is_billed_again_then_has_grace_then_expires() -> None:
+    one = fresh(dunning=Dunning(max_retry_attempts=2, retry_interval_hours=36, grace_period_days=2))
+    assert one.outcome("expired") == [
+        Told(what=Tell.PAYMENT_FAILED, number=1, charge=1, attempt=1, until=START + 36 * HOUR)
+    ]
+    assert one.standing.state is State.PAST_DUE
+    assert one.wake() == []
+    assert one.now == START + 36 * HOUR
+    told = one.outcome("declined")
+    assert told == [
+        Told(what=Tell.PAYMENT_FAILED, number=1, charge=2, attempt=2, declined=True, until=START + 72 * HOUR)
+    ]
+    one.wake()
+    told = one.outcome("expired")
+    end = one.now + 2 * DAY
+    assert told == [
+        Told(what=Tell.PAYMENT_FAILED, number=1, charge=3, attempt=3),
+        Told(what=Tell.GRACE_PERIOD_STARTED, number=1, until=end),
+    ]
+    assert one.standing.state is State.PAST_DUE
+    assert one.wake() == [Told(what=Tell.EXPIRED, number=1)]
+    assert one.now == end
+    assert one.next == Over()
+    assert (one.standing.state, one.books[1]) == (State.EXPIRED, PeriodState.FAILED)
+    assert len(one.bills) == 3
+
+
+def test_without_retries_and_grace_the_first_failure_expires_it() -> None:
+    one = fresh(dunning=Dunning(max_retry_attempts=0, grace_period_days=0))
+    assert words(one.outcome("declined")) == ["payment_failed", "expired"]
+    assert one.standing.state is State.EXPIRED
+
+
+def test_payment_of_a_retry_brings_it_back() -> None:
+    one = fresh()
+    one.outcome("expired")
+    one.wake()
+    assert one.outcome("paid") == [Told(what=Tell.PAYMENT_SUCCEEDED, number=1, charge=2)]
+    assert one.standing.state is State.ACTIVE
+    assert one.next == Wait(until=datetime(2026, 2, 28, 5, 0, tzinfo=UTC))
+
+
+def test_faults_burn_nothing_and_change_no_state_however_many() -> None:
+    one = fresh(dunning=Dunning(max_retry_attempts=0))
+    gaps = []
+    for _ in range(12):
+        assert one.outcome("faulted") == []
+        assert one.standing.state is State.ACTIVE
+        before = one.now
+        one.wake()
+        gaps.append((one.now - before).total_seconds() / 60)
+    assert gaps == [5, 10, 20, 40, 80, 160, 320, 360, 360, 360, 360, 360]
+    assert one.live == ChargeRef(number=1, charge=13)
+    one.outcome("paid")
+    assert one.books == {1: PeriodState.PAID}
+    assert fault_gap(10_000) == timedelta(hours=6)
+
+
+def test_an_unknown_outcome_is_waited_for_without_a_second_bill() -> None:
+    one = fresh(BillingPeriod.DAILY)
+    assert one.outcome("unknown") == []
+    assert one.sleep(10 * DAY) == []
+    assert one.next == Wait()
+    assert len(one.bills) == 1
+    told = one.outcome("paid")
+    assert words(told) == ["payment_succeeded", "period_skipped"]
+    assert told[1] == Told(what=Tell.PERIOD_SKIPPED, number=2, last=10, reason=SkipReason.EARLIER_OPEN)
+    assert one.live == ChargeRef(number=11, charge=1)
+
+
+def test_a_bank_that_is_away_for_days_is_an_outage_to_the_payer() -> None:
+    one = fresh(BillingPeriod.DAILY)
+    one.outcome("faulted")
+    while one.now < START + 3 * DAY:
+        one.wake()
+        one.outcome("faulted")
+    assert {one.why[number] for number in (1, 2, 3)} == {SkipReason.OUTAGE}
+    assert one.books[4] is PeriodState.BILLING
+
+
+def test_a_fault_of_the_bill_in_the_grace_leaves_the_grace() -> None:
+    one = fresh(dunning=Dunning(max_retry_attempts=0, grace_period_days=5))
+    one.outcome("declined")
+    assert one.wish(BillNow())
+    assert one.outcome("faulted") == []
+    assert one.next == Wait(until=START + 5 * DAY)
+
+
+def test_the_merchants_extra_bill_in_the_grace_burns_nothing_and_can_save_it() -> None:
+    one = fresh(dunning=Dunning(max_retry_attempts=0, grace_period_days=5))
+    one.outcome("declined")
+    assert one.wish(BillNow())
+    assert words(one.outcome("expired")) == ["payment_failed"]
+    assert one.next == Wait(until=START + 5 * DAY)
+    assert one.wish(BillNow())
+    assert words(one.outcome("paid")) == ["payment_succeeded"]
+    assert one.standing.state is State.ACTIVE
+
+
+def test_a_grace_that_ends_while_an_extra_bill_is_out_waits_for_it() -> None:
+    one = fresh(dunning=Dunning(max_retry_attempts=0, grace_period_days=1))
+    one.outcome("declined")
+    one.wish(BillNow())
+    assert one.sleep(2 * DAY) == []
+    assert words(one.outcome("expired")) == ["payment_failed", "expired"]
+
+
+def test_while_a_period_is_open_newer_ones_wait_and_only_the_newest_is_billed_then() -> None:
+    one = fresh(BillingPeriod.DAILY, Dunning(retry_interval_hours=72))
+    one.outcome("expired")
+    one.wake()
+    assert one.now == START + 3 * DAY
+    told = one.outcome("paid")
+    assert told[1:] == [Told(what=Tell.PERIOD_SKIPPED, number=2, last=3, reason=SkipReason.EARLIER_OPEN)]
+    assert one.live == ChargeRef(number=4, charge=1)
+
+
+# Missed periods.
+
+
+@pytest.mark.parametrize(("policy", "billed"), [(MissedPolicy.NEWEST, 5), (MissedPolicy.NONE, None)])
+def test_an_outage_over_three_periods(policy: MissedPolicy, billed: int | None) -> None:
+    one = fresh(BillingPeriod.DAILY, Dunning(missed=policy))
+    one.outcome("paid")
+    told = one.sleep(4 * DAY + HOUR)
+    last = 4 if billed else 5
+    assert told == [Told(what=Tell.PERIOD_SKIPPED, number=2, last=last, reason=SkipReason.OUTAGE)]
+    assert (one.live and one.live.number) == billed
+    if billed is None:
+        assert one.next == Wait(until=START + 5 * DAY)
+
+
+def test_an_outage_shorter_than_a_period_skips_nothing_under_either_policy() -> None:
+    for policy in MissedPolicy:
+        one = fresh(dunning=Dunning(missed=policy))
+        one.outcome("paid")
+        assert one.sleep(40 * DAY) == []
+        assert one.live == ChargeRef(number=2, charge=1)
+
+
+def test_ten_years_away_are_one_event_and_one_bill() -> None:
+    one = fresh(BillingPeriod.DAILY)
+    one.outcome("paid")
+    assert len(one.sleep(3650 * DAY)) == 1
+    assert len(one.bills) == 2
+
+
+# Late money.
+
+
+def test_money_for_an_expired_bill_pays_the_period_and_withdraws_the_bill_that_is_out() -> None:
+    one = fresh()
+    one.outcome("expired")
+    one.wake()
+    told = one.late(ChargeRef(number=1, charge=1))
+    assert told == [Told(what=Tell.PAYMENT_SUCCEEDED, number=1, charge=1, paid=PaidHow.LATE)]
+    assert one.standing.state is State.ACTIVE
+    assert one.next == Withdraw(ref=ChargeRef(number=1, charge=2))
+    assert one.outcome("canceled") == []
+    assert one.standing.open is None
+    one.settle()
+
+
+def test_where_both_bills_were_paid_the_merchant_is_told_so() -> None:
+    one = fresh()
+    one.outcome("expired")
+    one.wake()
+    one.late(ChargeRef(number=1, charge=1))
+    told = one.outcome("paid")
+    assert told == [Told(what=Tell.PAYMENT_SUCCEEDED, number=1, charge=2, paid=PaidHow.TWICE)]
+    assert one.standing.open is None
+    one.settle()
+
+
+def test_hearing_of_a_payment_twice_is_hearing_of_it_once() -> None:
+    one = fresh()
+    one.outcome("paid")
+    assert one.happen(ChargePaid(ref=ChargeRef(number=1, charge=1))) == []
+
+
+def test_late_money_brings_an_expired_subscription_back_without_a_burst() -> None:
+    one = fresh(BillingPeriod.DAILY, Dunning(max_retry_attempts=0, grace_period_days=0))
+    one.outcome("expired")
+    assert one.standing.state is State.EXPIRED
+    one.now += 3 * DAY + HOUR
+    told = one.late(ChargeRef(number=1, charge=1))
+    assert told == [
+        Told(what=Tell.PAYMENT_SUCCEEDED, number=1, charge=1, paid=PaidHow.LATE),
+        Told(what=Tell.PERIOD_SKIPPED, number=2, last=4, reason=SkipReason.EXPIRED),
+    ]
+    assert one.standing.state is State.ACTIVE
+    assert one.next == Wait(until=START + 4 * DAY)
+    one.settle()
+
+
+def test_late_money_does_not_bring_a_canceled_one_back() -> None:
+    one = fresh(dunning=Dunning(max_retry_attempts=0, grace_period_days=0))
+    one.outcome("expired")
+    assert one.wish(Cancel())
+    assert words(one.late(ChargeRef(number=1, charge=1))) == ["payment_succeeded"]
+    assert one.standing.state is State.CANCELED
+    assert one.books[1] is PeriodState.PAID
+
+
+def test_late_money_for_another_period_does_not_bring_an_expired_one_back() -> None:
+    one = fresh(dunning=Dunning(max_retry_attempts=0, grace_period_days=0))
+    one.outcome("canceled")
+    one.wake()
+    one.outcome("expired")
+    assert words(one.late(ChargeRef(number=1, charge=1))) == ["payment_succeeded"]
+    assert one.standing.state is State.EXPIRED
+    assert one.books == {1: PeriodState.PAID, 2: PeriodState.FAILED}
+
+
+def test_money_for_a_bill_that_never_was_is_no_payment() -> None:
+    with pytest.raises(ValueError, match="never billed"):
+        fresh().happen(ChargePaid(ref=ChargeRef(number=2, charge=1)))
+
+
+@pytest.mark.parametrize("kind", [ChargeFailed, ChargeFaulted, ChargeCanceled])
+def test_news_of_an_older_bill_change_nothing(
+    kind: type[ChargeFailed] | type[ChargeFaulted] | type[ChargeCanceled],
+) -> None:
+    one = fresh()
+    one.outcome("expired")
+    one.wake()
+    before = one.standing
+    assert one.happen(kind(ref=ChargeRef(number=1, charge=1))) == []
+    assert one.standing == before
+
+
+# Actions.
+
+
+def test_a_pause_skips_what_falls_due_and_resuming_waits_for_the_next_date() -> None:
+    one = fresh(BillingPeriod.DAILY)
+    one.outcome("paid")
+    assert one.wish(Pause())
+    assert one.next == Wait()
+    one.now += 10 * DAY + HOUR
+    assert one.wish(Resume())
+    assert one.told[-3:] == [
+        Told(what=Tell.PAUSED),
+        Told(what=Tell.PERIOD_SKIPPED, number=2, last=11, reason=SkipReason.PAUSED),
+        Told(what=Tell.RESUMED, until=START + 11 * DAY),
+    ]
+    assert one.next == Wait(until=START + 11 * DAY)
+    assert len(one.bills) == 1
+
+
+def test_a_pause_gives_up_an_unpaid_period() -> None:
+    one = fresh()
+    one.outcome("expired")
+    assert one.wish(Pause())
+    assert one.why == {1: SkipReason.PAUSED}
+    assert one.standing.open is None
+
+
+@pytest.mark.parametrize(("kind", "state"), [("paid", PeriodState.PAID), ("expired", PeriodState.SKIPPED)])
+def test_a_bill_that_is_out_when_it_is_paused_stays_payable(kind: str, state: PeriodState) -> None:
+    one = fresh()
+    one.wish(Pause())
+    assert one.next == Wait()
+    one.outcome(kind)
+    assert (one.standing.state, one.books[1], one.standing.open) == (State.PAUSED, state, None)
+
+
+def test_resumed_before_its_bill_ended_dunning_goes_on() -> None:
+    one = fresh()
+    one.outcome("expired")
+    one.wake()
+    one.wish(Pause())
+    assert one.wish(Resume())
+    assert one.standing.state is State.PAST_DUE
+    assert words(one.outcome("expired")) == ["payment_failed"]
+    assert one.standing.open is not None
+    assert one.standing.open.attempts == 2
+
+
+def test_a_paused_subscription_whose_last_date_passes_is_completed() -> None:
+    one = fresh(cycles=3)
+    one.outcome("paid")
+    one.wish(Pause())
+    told = one.wake()
+    assert words(told) == ["period_skipped", "completed"]
+    assert one.now == datetime(2026, 3, 31, 5, 0, tzinfo=UTC)
+
+
+def test_canceled_now_its_bill_is_withdrawn_but_may_still_be_paid() -> None:
+    for kind, state in (("canceled", PeriodState.SKIPPED), ("paid", PeriodState.PAID)):
+        one = fresh()
+        one.wish(Cancel())
+        assert one.next == Withdraw(ref=ChargeRef(number=1, charge=1))
+        one.outcome(kind)
+        assert (one.standing.state, one.books[1], one.next) == (State.CANCELED, state, Over())
+
+
+def test_canceled_at_the_periods_end_it_bills_no_more_and_ends_there() -> None:
+    one = fresh()
+    one.outcome("paid")
+    assert one.wish(Cancel(at_period_end=True))
+    assert one.told[-1].what is Tell.PAYMENT_SUCCEEDED
+    assert due(one) == []
+    assert one.wake() == [Told(what=Tell.CANCELED)]
+    assert one.now == datetime(2026, 2, 28, 5, 0, tzinfo=UTC)
+    assert list(one.books) == [1]
+
+
+def test_a_cancellation_at_the_periods_end_can_be_taken_back() -> None:
+    one = fresh()
+    one.outcome("paid")
+    one.wish(Cancel(at_period_end=True))
+    assert one.wish(Resume())
+    one.wake()
+    assert one.live == ChargeRef(number=2, charge=1)
+
+
+def test_dunning_goes_on_until_the_periods_end() -> None:
+    one = fresh(dunning=Dunning(retry_interval_hours=24 * 20))
+    one.outcome("expired")
+    one.wish(Cancel(at_period_end=True))
+    one.wake()
+    one.outcome("expired")
+    assert words(one.wake()) == ["canceled", "period_skipped"]
+    assert one.why == {1: SkipReason.CANCELED}
+
+
+def test_billed_now_the_next_period_is_not_billed_again_at_its_date() -> None:
+    one = fresh()
+    one.outcome("paid")
+    assert one.wish(BillNow())
+    assert one.live == ChargeRef(number=2, charge=1)
+    one.outcome("paid")
+    assert one.next == Wait(until=datetime(2026, 3, 31, 5, 0, tzinfo=UTC))
+    assert not one.wish(BillNow())
+    assert refusal(one.standing, BillNow(), one.now) is Refusal.BILLED_AHEAD
+    one.now = datetime(2026, 2, 28, 5, 0, tzinfo=UTC)
+    assert one.wish(BillNow())
+
+
+def test_billed_now_an_open_period_gets_its_retry_at_once() -> None:
+    one = fresh()
+    one.outcome("expired")
+    assert one.wish(BillNow())
+    assert one.live == ChargeRef(number=1, charge=2)
+    assert refusal(one.standing, BillNow(), one.now) is Refusal.CHARGE_IN_FLIGHT
+
+
+def test_a_skipped_period_is_told_and_the_one_after_it_is_next() -> None:
+    one = fresh()
+    one.outcome("paid")
+    assert one.wish(SkipPeriod())
+    assert one.told[-1] == Told(what=Tell.PERIOD_SKIPPED, number=2, last=2, reason=SkipReason.MERCHANT)
+    assert due(one, 2) == [datetime(2026, 3, 31, 5, 0, tzinfo=UTC), datetime(2026, 4, 30, 5, 0, tzinfo=UTC)]
+    assert one.next == Wait(until=due(one)[0])
+
+
+def test_skipping_an_open_period_withdraws_its_bill_and_forgives_it() -> None:
+    one = fresh()
+    one.outcome("expired")
+    one.wake()
+    assert one.wish(SkipPeriod())
+    assert one.next == Withdraw(ref=ChargeRef(number=1, charge=2))
+    one.outcome("canceled")
+    assert (one.standing.state, one.why) == (State.ACTIVE, {1: SkipReason.MERCHANT})
+
+
+def test_a_merchant_who_cancels_the_bill_skips_its_period() -> None:
+    one = fresh()
+    assert words(one.outcome("canceled")) == ["period_skipped"]
+    assert one.why == {1: SkipReason.MERCHANT}
+
+
+def test_an_amount_holds_from_the_next_period_or_from_the_next_bill() -> None:
+    dearer, cheaper = Terms(amount=2), Terms(amount=1)
+    one = fresh()
+    one.outcome("expired")
+    one.wish(Change(terms=dearer))
+    one.wake()
+    one.outcome("expired")
+    one.wish(Change(terms=cheaper, at_once=True))
+    one.wake()
+    one.outcome("paid")
+    one.wish(Change(terms=dearer))
+    one.wake()
+    assert [bill.terms for bill in one.bills] == [TERMS, TERMS, cheaper, dearer]
+
+
+def test_less_patience_holds_at_once() -> None:
+    one = fresh(dunning=Dunning(max_retry_attempts=5))
+    one.outcome("expired")
+    one.wake()
+    one.outcome("expired")
+    assert one.wish(Change(dunning=Dunning(max_retry_attempts=1, grace_period_days=2)))
+    assert one.told[-1] == Told(what=Tell.GRACE_PERIOD_STARTED, number=1, until=one.now + 2 * DAY)
+    assert len(one.bills) == 2
+
+
+def test_another_day_begins_after_the_paid_time() -> None:
+    one = fresh()
+    one.outcome("paid")
+    assert one.wish(Change(plan=Plan(day=15)))
+    assert due(one, 2) == [datetime(2026, 3, 15, 5, 0, tzinfo=UTC), datetime(2026, 4, 15, 5, 0, tzinfo=UTC)]
+    one.wake()
+    assert one.live == ChargeRef(number=2, charge=1)
+
+
+def test_another_day_before_anything_was_billed_counts_from_the_start() -> None:
+    one = Subscriber(begin(START + 40 * DAY, Plan(), TERMS), START)
+    one.happen(TimeReached())
+    one.wish(Change(plan=Plan(day=12)))
+    assert due(one) == [datetime(2026, 3, 12, 5, 0, tzinfo=UTC)]
+
+
+def test_a_faulted_period_and_another_rhythm_meet_without_harm() -> None:
+    one = fresh(BillingPeriod.DAILY)
+    one.outcome("faulted")
+    one.wish(Change(plan=Plan(period=BillingPeriod.WEEKLY)))
+    one.sleep(1 * DAY + HOUR)
+    assert one.why == {1: SkipReason.OUTAGE}
+    assert one.live == ChargeRef(number=2, charge=1)
+    one.settle()
+
+
+def test_fewer_cycles_than_were_billed_complete_it() -> None:
+    one = fresh()
+    one.outcome("paid")
+    one.wish(Change(plan=Plan(total_cycles=1)))
+    assert one.standing.state is State.COMPLETED
+
+
+def test_the_last_period_completes_it() -> None:
+    one = fresh(cycles=2)
+    one.outcome("paid")
+    one.wake()
+    assert words(one.outcome("paid")) == ["payment_succeeded", "completed"]
+    assert one.next == Over()
+
+
+ALL = [Pause(), Resume(), Cancel(), Change(), BillNow(), SkipPeriod()]
+
+
+@pytest.mark.parametrize(
+    ("state", "allowed"),
+    [
+        (State.ACTIVE, {Pause, Cancel, Change, BillNow, SkipPeriod}),
+        (State.PAST_DUE, {Pause, Cancel, Change, BillNow, SkipPeriod}),
+        (State.PAUSED, {Resume, Cancel, Change}),
+        (State.EXPIRED, {Cancel}),
+        (State.CANCELED, set()),
+        (State.COMPLETED, set()),
+    ],
+)
+def test_what_may_be_asked_for_in_which_state(state: State, allowed: set[type]) -> None:
+    one = fresh(dunning=Dunning(max_retry_attempts=0, grace_period_days=9))
+    if state is State.PAST_DUE:
+        one.outcome("declined")
+    else:
+        one.outcome("paid")
+    standing = msgspec.structs.replace(one.standing, state=state)
+    assert {type(action) for action in ALL if refusal(standing, action, one.now) is None} == allowed
+
+
+def test_only_an_expired_subscription_comes_back_from_the_closed_ones() -> None:
+    assert set(TRANSITIONS) == set(State)
+    assert [state for state in CLOSED if State.ACTIVE in TRANSITIONS[state]] == [State.EXPIRED]
+
+
+# What an invoice says.
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "outcome"),
+    [
+        (invoice.State.PENDING, None, None),
+        (invoice.State.PROCESSING, invoice.Reason.PAYER_CONFIRMING, None),
+        (invoice.State.PAID, None, ChargePaid),
+        (invoice.State.REFUNDED, None, ChargePaid),
+        (invoice.State.EXPIRED, invoice.Reason.EXPIRED, ChargeFailed),
+        (invoice.State.CANCELED, invoice.Reason.REJECTED_BY_PAYER, ChargeFailed),
+        (invoice.State.CANCELED, invoice.Reason.CANCELED_AT_BANK, ChargeFailed),
+        (invoice.State.CANCELED, invoice.Reason.CANCELED_BY_MERCHANT, ChargeCanceled),
+        (invoice.State.FAILED, invoice.Reason.REFUSED, ChargeFailed),
+        (invoice.State.FAILED, invoice.Reason.UNAVAILABLE, ChargeFaulted),
+        (invoice.State.FAILED, invoice.Reason.MISCONFIGURED, ChargeFaulted),
+        (invoice.State.FAILED, invoice.Reason.DECLARED_ABSENT, ChargeFaulted),
+        (invoice.State.FAILED, None, ChargeFaulted),
+    ],
+)
+def test_what_an_invoice_says_of_its_bill(
+    state: invoice.State, reason: invoice.Reason | None, outcome: type | None
+) -> None:
+    said = outcome_of(ChargeRef(number=1, charge=1), state, reason)
+    assert (None if said is None else type(said)) is outcome
+    if isinstance(said, ChargeFailed):
+        assert said.declined is (state is not invoice.State.EXPIRED)
+
+
+def test_a_standing_without_later_fields_is_read() -> None:
+    one = fresh()
+    old = msgspec.json.decode(msgspec.json.encode(one.standing))
+    kept = {key: old[key] for key in ("started_at", "calendar", "terms")}
+    assert msgspec.convert(kept, Standing, strict=False).state is State.ACTIVE
