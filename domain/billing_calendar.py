@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from domain.errors import FieldError
+
 
 def _almaty() -> ZoneInfo:
     # The pinned tzdata, not the host's: two workers must agree on a due moment, whatever image they run in.
@@ -22,7 +24,7 @@ def _almaty() -> ZoneInfo:
 
 ALMATY = _almaty()
 
-# Ten years of days and a little. It also keeps every due moment within what a datetime can hold.
+# Ten years of days and a little. The bounds also keep every due moment within what a datetime can hold.
 MOST_CYCLES = 3660
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -82,6 +84,22 @@ def day_fault(period: BillingPeriod, day: int) -> str | None:
     if 1 <= day <= most:
         return None
     return f"Must be from 1 to {most}" + ("." if most == 31 else ": 1 is Monday, 7 is Sunday.")
+
+
+def plan_faults(plan: Plan, start: datetime) -> list[FieldError]:
+    """Everything a merchant has to put right before this plan can start at `start`; field names are the API's."""
+    faults = []
+    if start >= LATEST:
+        faults.append(FieldError("started_at", "out_of_range", "Must be before the year 2200."))
+    if plan.day is not None and (fault := day_fault(plan.period, plan.day)) is not None:
+        faults.append(FieldError("billing_day", "out_of_range", fault))
+    if plan.total_cycles is not None and not 1 <= plan.total_cycles <= MOST_CYCLES:
+        faults.append(FieldError("total_cycles", "out_of_range", f"Must be from 1 to {MOST_CYCLES}."))
+    if plan.ends_at is not None and plan.ends_at >= LATEST:
+        faults.append(FieldError("ends_at", "out_of_range", "Must be before the year 2200."))
+    if not faults and last_number(calendar_from(start, plan)) == 0:
+        faults.append(FieldError("ends_at", "out_of_range", "No period is due before it."))
+    return faults
 
 
 def calendar_from(start: datetime, plan: Plan, *, bill_immediately: bool = False, number: int = 1) -> Calendar:

@@ -70,8 +70,9 @@ class Subscriber:
         assert self.standing == decision.standing
         self._book(decision)
         self.told += decision.told
-        if isinstance(happening, BillNow) and before.open is None:
-            self.ahead.add(before.next)
+        opened = self.standing.open
+        if isinstance(happening, BillNow) and opened is not None and opened.number >= before.next:
+            self.ahead.add(opened.number)
         self._do(decision)
         return decision.told
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from domain.billing_calendar import (
     ALMATY,
+    LATEST,
+    MOST_CYCLES,
     BillingPeriod,
     Calendar,
     Plan,
@@ -19,6 +21,7 @@ from domain.billing_calendar import (
     last_number,
     missed,
     newest_due,
+    plan_faults,
     replanned,
     upcoming_from,
 )
@@ -204,6 +207,31 @@ def test_what_was_missed_ends_with_the_limits() -> None:
     assert missed(calendar, 4, start + timedelta(days=3, seconds=-1)) is None
     assert missed(calendar, 4, start + timedelta(days=400)) == (4, 10)
     assert missed(calendar, 11, start + timedelta(days=400)) is None
+
+
+@pytest.mark.parametrize(
+    ("plan", "fields"),
+    [
+        (Plan(), []),
+        (Plan(total_cycles=3660, day=31), []),
+        (Plan(total_cycles=0, day=32), ["billing_day", "total_cycles"]),
+        (Plan(total_cycles=3661), ["total_cycles"]),
+        (Plan(period=BillingPeriod.DAILY, day=1), ["billing_day"]),
+        (Plan(ends_at=datetime(2026, 1, 15, tzinfo=UTC)), ["ends_at"]),
+        (Plan(day=14, ends_at=datetime(2026, 2, 14, tzinfo=UTC)), ["ends_at"]),
+        (Plan(ends_at=datetime(2200, 1, 1, tzinfo=UTC)), ["ends_at"]),
+    ],
+)
+def test_every_fault_of_a_plan_is_named(plan: Plan, fields: list[str]) -> None:
+    assert [fault.field for fault in plan_faults(plan, datetime(2026, 1, 15, tzinfo=UTC))] == fields
+
+
+def test_the_longest_plan_has_dates_to_its_end() -> None:
+    start = LATEST - timedelta(seconds=1)
+    plan = Plan(period=BillingPeriod.YEARLY, total_cycles=MOST_CYCLES)
+    assert plan_faults(plan, start) == []
+    assert due(calendar_from(start, plan), MOST_CYCLES).year == 2199 + MOST_CYCLES - 1
+    assert [fault.field for fault in plan_faults(plan, LATEST)] == ["started_at"]
 
 
 # Changes.
