@@ -90,15 +90,15 @@ def plan_faults(plan: Plan, start: datetime) -> list[FieldError]:
     """Everything a merchant has to put right before this plan can start at `start`; field names are the API's."""
     faults = []
     if start >= LATEST:
-        faults.append(FieldError("started_at", "out_of_range", "Must be before the year 2200."))
+        faults.append(FieldError("started_at", "invalid", "Must be before the year 2200."))
     if plan.day is not None and (fault := day_fault(plan.period, plan.day)) is not None:
-        faults.append(FieldError("billing_day", "out_of_range", fault))
+        faults.append(FieldError("billing_day", "invalid", fault))
     if plan.total_cycles is not None and not 1 <= plan.total_cycles <= MOST_CYCLES:
-        faults.append(FieldError("total_cycles", "out_of_range", f"Must be from 1 to {MOST_CYCLES}."))
+        faults.append(FieldError("total_cycles", "invalid", f"Must be from 1 to {MOST_CYCLES}."))
     if plan.ends_at is not None and plan.ends_at >= LATEST:
-        faults.append(FieldError("ends_at", "out_of_range", "Must be before the year 2200."))
+        faults.append(FieldError("ends_at", "invalid", "Must be before the year 2200."))
     if not faults and last_number(calendar_from(start, plan)) == 0:
-        faults.append(FieldError("ends_at", "out_of_range", "No period is due before it."))
+        faults.append(FieldError("ends_at", "invalid", "No period is due before it."))
     return faults
 
 

@@ -169,7 +169,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `next` is the first period nothing was decided about; `last_due` the due moment of the one before it, None before
     the first. `lapsed` is the period whose failure expired the subscription. `unpaid` are periods that ended without
-    money though bills of theirs were out, `paid` the last bills that brought money; both newest last.
+    money though bills of theirs were out, `paid` the bills that brought money: of both those of the newest periods.
     """
 
     started_at: datetime
@@ -304,6 +304,7 @@ class PaidHow(StrEnum):
 
     LATE = "late"  # the bill had been closed, or the period given up
     TWICE = "twice"  # the period is paid already: the merchant owes a refund
+    UNCLEAR = "unclear"  # too old to be remembered: the books know whether it is news, and nothing is booked here
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -35,6 +35,7 @@ from domain.subscription import (
     State,
     Tell,
     Terms,
+    TimeReached,
 )
 from domain.subscription_turn import Turn
 
@@ -182,8 +183,10 @@ def _act(turn: Turn, action: Happening) -> None:
             turn.give_up(SkipReason.MERCHANT, withdraw=True)
         case SkipPeriod():
             turn.skip(turn.standing.next, turn.standing.next, SkipReason.MERCHANT)
-        case _:  # the clock alone
-            return
+        case TimeReached():
+            return  # the clock does the rest
+        case _:
+            raise TypeError(f"{type(action).__name__} is no happening")
 
 
 def _resume(turn: Turn) -> None:

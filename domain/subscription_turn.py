@@ -212,11 +212,16 @@ class Turn:
             self._paid_open(open_, ref)
         elif ref.number in standing.unpaid:
             self._paid_late(ref)
-        elif ref.number < standing.next:
-            self._paid_twice(ref)
-        else:
+        elif ref.number >= standing.next:
             raise ValueError("a bill of a period that was never billed")
-        self.change(paid=(*self.standing.paid, ref)[-REMEMBERED:])
+        elif _forgotten(standing, ref.number):
+            self.tell(Tell.PAYMENT_SUCCEEDED, number=ref.number, charge=ref.charge, paid=PaidHow.UNCLEAR)
+            return
+        else:
+            self._paid_twice(ref)
+        # Sorted, so that what is forgotten is older than what is kept.
+        known = sorted((*self.standing.paid, ref), key=lambda one: (one.number, one.charge))
+        self.change(paid=tuple(known[-REMEMBERED:]))
 
     def _paid_open(self, open_: OpenPeriod, ref: ChargeRef) -> None:
         in_time = open_.payable and open_.ref == ref
@@ -340,6 +345,12 @@ def wait_until(standing: Standing) -> datetime | None:
     elif standing.state not in CLOSED and (open_ is None or standing.cancel_at_period_end):
         moments += [due(standing.calendar, standing.next)]
     return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _forgotten(standing: Standing, number: int) -> bool:
+    """Is the period so old that its payment, or its lack of one, may have been dropped from memory?"""
+    paid = len(standing.paid) == REMEMBERED and number <= standing.paid[0].number
+    return paid or (len(standing.unpaid) == REMEMBERED and number < standing.unpaid[0])
 
 
 def _never_shown(open_: OpenPeriod) -> bool:

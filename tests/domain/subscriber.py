@@ -16,6 +16,7 @@ from domain.subscription import (
     TRANSITIONS,
     Bill,
     BillNow,
+    Change,
     ChargeCanceled,
     ChargeFailed,
     ChargeFaulted,
@@ -47,6 +48,7 @@ class Subscriber:
         self.standing = standing
         self.now = now
         self.next: object = None
+        self.terms = standing.terms
         self.books: dict[int, PeriodState] = {}
         self.why: dict[int, SkipReason] = {}
         self.told: list[Told] = []
@@ -73,6 +75,10 @@ class Subscriber:
         opened = self.standing.open
         if isinstance(happening, BillNow) and opened is not None and opened.number >= before.next:
             self.ahead.add(opened.number)
+        if isinstance(happening, Change) and happening.terms is not None:
+            self.terms = happening.terms
+            if happening.at_once and opened is not None:
+                self.terms_of[opened.number] = happening.terms
         self._do(decision)
         return decision.told
 
@@ -140,6 +146,8 @@ class Subscriber:
                 if old is PeriodState.UPCOMING:
                     assert number == len(self.books) + 1, "a period was passed over"
                 self.books[number] = change.state
+                if change.state is PeriodState.BILLING:
+                    self.terms_of[number] = self.terms
                 if change.state is PeriodState.SKIPPED:
                     assert change.reason is not None
                     self.why[number] = change.reason
@@ -152,6 +160,7 @@ class Subscriber:
                 assert self.live is None, "two bills are payable"
                 assert bill.ref not in self.billed_at, "a bill was asked for twice"
                 assert self.books[bill.ref.number] is PeriodState.BILLING
+                assert bill.terms == self.terms_of[bill.ref.number]
                 self.live = bill.ref
                 self.bills.append(bill)
                 self.billed_at[bill.ref] = self.now
@@ -173,8 +182,10 @@ class Subscriber:
         if open_ is not None:
             assert open_.attempts == self.burned.get(open_.number, 0)
         earned = [told for told in self.told if told.what is Tell.PAYMENT_SUCCEEDED]
-        assert len(earned) == len(set(self.money))
-        once = [told.number or 0 for told in earned if told.paid is not PaidHow.TWICE]
+        clear = [(told.number, told.charge) for told in earned if told.paid is not PaidHow.UNCLEAR]
+        assert len(clear) == len(set(clear)), "a payment was told twice"
+        assert {(told.number, told.charge) for told in earned} == {(ref.number, ref.charge) for ref in self.money}
+        once = [told.number or 0 for told in earned if told.paid not in {PaidHow.TWICE, PaidHow.UNCLEAR}]
         paid = [number for number, state in self.books.items() if state is PeriodState.PAID]
         assert sorted(once) == sorted(paid)
         told_skipped = [told for told in self.told if told.what is Tell.PERIOD_SKIPPED]

@@ -156,6 +156,12 @@ def test_nobody_is_billed_twice_within_half_a_month(start: datetime, second: dat
     assert local(due(calendar, 2)).date() == second
 
 
+def test_of_two_equally_near_moments_the_later_is_taken() -> None:
+    evening = datetime(2026, 1, 2, 22, 0, tzinfo=ALMATY)
+    calendar = calendar_from(evening, Plan(period=BillingPeriod.DAILY, at=TEN), bill_immediately=True)
+    assert local(due(calendar, 2)) == datetime(2026, 1, 4, 10, 0, tzinfo=ALMATY)
+
+
 def test_without_a_day_the_first_period_is_due_at_the_start() -> None:
     start = datetime(2026, 11, 22, 17, 3, 9, 123456, tzinfo=UTC)
     for period in BillingPeriod:

@@ -7,6 +7,7 @@ from domain import invoice
 from domain.billing_calendar import BillingPeriod, Plan
 from domain.subscription import (
     CLOSED,
+    REMEMBERED,
     TRANSITIONS,
     BillNow,
     Cancel,
@@ -259,6 +260,18 @@ def test_hearing_of_a_payment_twice_is_hearing_of_it_once() -> None:
     one = fresh()
     one.outcome("paid")
     assert one.happen(ChargePaid(ref=ChargeRef(number=1, charge=1))) == []
+
+
+def test_of_payments_older_than_its_memory_it_says_that_it_cannot_tell() -> None:
+    one = fresh(BillingPeriod.DAILY)
+    for _ in range(REMEMBERED):
+        one.outcome("paid")
+        one.wake()
+    assert one.happen(ChargePaid(ref=ChargeRef(number=1, charge=1))) == []
+    one.outcome("paid")
+    told = one.happen(ChargePaid(ref=ChargeRef(number=1, charge=1)))
+    assert told == [Told(what=Tell.PAYMENT_SUCCEEDED, number=1, charge=1, paid=PaidHow.UNCLEAR)]
+    one.settle()
 
 
 def test_late_money_brings_an_expired_subscription_back_without_a_burst() -> None:
