@@ -18,6 +18,7 @@ RECONCILIATION = "rec"
 SECRET_OF_ENDPOINT = "whs"  # noqa: S105 -- the prefix of an id
 REDELIVERY = "rdl"
 CATALOG_ITEM = "cat"
+SUBSCRIPTION = "sub"
 
 
 def _text(prefix: str, raw: bytes) -> str:
