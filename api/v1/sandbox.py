@@ -11,6 +11,7 @@ from api.v1.responses import errors
 from contracts.v1_json import InvoiceJson
 from domain.bank import Verdict
 from domain.errors import Code, TolemError
+from domain.invoice import State
 from domain.merchant import Principal
 
 PATIENCE_SECONDS = 10.0
@@ -55,6 +56,9 @@ async def simulate(services: Services, principal: Principal, invoice_id: str, da
     invoice = await visible_invoice(services, principal, invoice_id)
     if not invoice.is_sandbox:
         raise TolemError(Code.NOT_SANDBOX)
+    # Of refunds the bill's own story knows nothing: while it still runs it would call the bill paid, as it asked.
+    if invoice.state in {State.PARTIALLY_REFUNDED, State.REFUNDED}:
+        raise TolemError(Code.ILLEGAL_TRANSITION, details={"state": invoice.state})
     try:
         verdict, key = _VERDICTS[data.status], principal.key_id
         await services.engine.simulate(invoice.id, verdict, wait=PATIENCE_SECONDS, asked_by=key)

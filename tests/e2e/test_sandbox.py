@@ -5,6 +5,8 @@ import pytest
 from domain.errors import Code
 from tests.support.api_errors import assert_error
 from tests.support.inbox import Inbox
+from tests.support.receiver import Answer
+from tests.support.refunds import refund, sandbox_paid, until_refund
 from tests.support.shop import Shop
 
 pytestmark = pytest.mark.stack
@@ -47,6 +49,22 @@ async def test_what_is_over_cannot_be_simulated_elsewhere(shop: Shop, first: str
     assert (await shop.simulate(invoice["id"], first)).status_code == 200
     assert_error(await shop.simulate(invoice["id"], then), Code.ILLEGAL_TRANSITION)
     assert (await shop.read(invoice["id"]))["state"] == first
+
+
+async def test_a_refunded_bill_takes_no_simulated_payment_though_its_story_still_runs(
+    shop: Shop, sandbox_inbox: Inbox
+) -> None:
+    sandbox_inbox.receiver.default = Answer(delay=3)  # the story ends when its webhooks had their first attempt
+    try:
+        invoice = await sandbox_paid(shop)
+        parts: list[tuple[dict[str, object], str]] = [({"amount": 1}, "partially_refunded"), ({}, "refunded")]
+        for part, state in parts:
+            made = await refund(shop.test, invoice["id"], **part)
+            await until_refund(shop.test, made["id"], status="completed")
+            assert_error(await shop.simulate(invoice["id"], "paid"), Code.ILLEGAL_TRANSITION)
+            assert (await shop.read(invoice["id"]))["state"] == state
+    finally:
+        sandbox_inbox.receiver.default = Answer()
 
 
 async def test_money_after_a_simulated_cancel_is_booked_and_flagged(shop: Shop, sandbox_inbox: Inbox) -> None:
