@@ -65,7 +65,7 @@ def _told(told: Told) -> list[str]:
     )
     return [
         "### From an event's commit to its first request",
-        _table(("events", "of them paid bills", "events /s", "p50 s", "p99 s", "max s", "cores busy"), [row]),
+        _table(("events", "bills made and paid", "events /s", "p50 s", "p99 s", "max s", "cores busy"), [row]),
     ]
 
 

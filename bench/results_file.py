@@ -82,7 +82,7 @@ class Storm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """The fourth scenario. Seconds from an event's commit to its first request; `bills` of the events were bills."""
+    """The fourth scenario. Seconds from an event's commit to its first request; `bills` made them."""
 
     events: int
     bills: int
