@@ -79,6 +79,8 @@ class Scene:
         )
         # False: an attempt that failed cannot start the delivery's own workflow.
         self.engine_hears = True
+        # False: it starts it, and never hears of that.
+        self.engine_answers = True
         self.book = Book(self.order, endpoints)
         self.issue_answers: deque[IssueAnswer] = deque()
         self.looks: deque[BankFact | ApplicationError] = deque()

@@ -118,9 +118,11 @@ class Stage:
         return await self._scenes[merchant_id.removeprefix("mer_")].post(delivery_id)
 
     async def begin_delivery(self, merchant_id: str, delivery_id: str, *, wait: float) -> None:
-        if not self._scenes[merchant_id.removeprefix("mer_")].engine_hears:
+        scene = self._scenes[merchant_id.removeprefix("mer_")]
+        if scene.engine_hears:
+            await self.engine.begin_delivery(merchant_id, delivery_id, wait=wait)
+        if not (scene.engine_hears and scene.engine_answers):
             raise EngineAway("no answer in time")
-        await self.engine.begin_delivery(merchant_id, delivery_id, wait=wait)
 
     async def continue_delivery(self, merchant_id: str, delivery_id: str, *, wait: float = 0.0) -> None:
         await self.engine.continue_delivery(merchant_id, delivery_id, wait=wait)

@@ -84,6 +84,19 @@ async def test_where_the_attempt_cannot_hand_on_the_story_does(new_bill: NewBill
     assert bill.scene.asked.count(f"post {bill.delivery_id(2, 'a')}") == 2
 
 
+async def test_a_hand_over_whose_answer_is_lost_leaves_one_workflow(new_bill: NewBill) -> None:
+    bill = new_bill(endpoints=("a",))
+    bill.scene.engine_answers = False
+    bill.scene.posts["a"].extend([pending(60), DELIVERED])
+    await paid(bill)
+    tail = bill.delivery(2, "a")
+    assert (await tail.describe()).parent_id is None  # the story's own start found it running
+    await until_waiting(tail, attempt=2)
+    await bill.stage.skip(tail, timedelta(seconds=61))
+    assert await tail.result() is DeliveryState.DELIVERED
+    assert bill.scene.asked.count(f"post {bill.delivery_id(2, 'a')}") == 2
+
+
 async def test_a_failure_adds_no_event_to_its_story(new_bill: NewBill) -> None:
     counts = []
     for number, first in enumerate((DELIVERED, pending(60))):

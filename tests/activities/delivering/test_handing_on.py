@@ -45,6 +45,18 @@ async def test_a_first_attempt_that_died_after_it_was_booked_is_not_made_again(
     assert len(receiver.requests) == 1
 
 
+async def test_a_first_attempt_that_died_after_its_hand_over_hands_on_again_and_sends_nothing(
+    delivering: Delivering, order: DeliverWebhook, receiver: WebhookReceiver, tails: Tails
+) -> None:
+    receiver.answer_next(Answer(status=500))
+    await attempt(delivering, order)
+    repeated = await attempt(delivering, order, 2)
+    assert (repeated.state, repeated.attempts, repeated.handed_on) == (DeliveryState.PENDING, 1, True)
+    # The second start is no other workflow: they have one id, and one that runs is left alone.
+    assert tails.started == [order.delivery_id, order.delivery_id]
+    assert len(receiver.requests) == 1
+
+
 async def test_a_first_attempt_that_died_before_it_was_booked_is_made_again(
     delivering: Delivering, order: DeliverWebhook, receiver: WebhookReceiver
 ) -> None:
