@@ -170,6 +170,14 @@ class Stage:
     async def guard_redeliveries(self) -> Guarded:
         return self._round("redeliveries")
 
+    @activity.defn(name="watchdog.subscriptions")
+    async def guard_subscriptions(self) -> Guarded:
+        return self._round("subscriptions")
+
+    @activity.defn(name="watchdog.test_clocks")
+    async def guard_test_clocks(self) -> Guarded:
+        return self._round("test_clocks")
+
     @activity.defn(name="kaspi.watch")
     async def watch(self, order: WatchConnection) -> WatchEnded:
         return await self._scenes[order.connection_id.removeprefix("con_")].watch(order)
@@ -205,6 +213,8 @@ async def open_stage() -> AsyncIterator[Stage]:
                     stage.guard_pollers,
                     stage.guard_deliveries,
                     stage.guard_redeliveries,
+                    stage.guard_subscriptions,
+                    stage.guard_test_clocks,
                 ],
                 workflow_runner=workflow_runner(sandboxed=True),
             ),
