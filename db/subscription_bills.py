@@ -23,13 +23,13 @@ from domain.subscription_record import (
 
 _CLOCK = text("select clock_timestamp()")
 _BILL = text(
-    "select subscription_period as number, subscription_charge as charge, state, status_reason, attention"
+    "select id, subscription_period as number, subscription_charge as charge, state, status_reason, attention"
     " from invoices where merchant_id = :merchant and subscription_id = :id and subscription_period = :number"
     " and subscription_charge = :charge"
 )
 # Of the period that is open and of those that ended unpaid every bill, of the others those that brought money.
 _UNHEARD = text(
-    "select subscription_period as number, subscription_charge as charge, state, status_reason, attention"
+    "select id, subscription_period as number, subscription_charge as charge, state, status_reason, attention"
     " from invoices where merchant_id = :merchant and subscription_id = :id and subscription_period >= :oldest"
     " and (subscription_period = :open or state not in ('processing', 'pending', 'canceled', 'expired', 'failed'))"
     " order by number, charge"
@@ -44,6 +44,7 @@ _TERMS = text(
     "select amount, description, discount_percentage, items from subscription_terms"
     " where merchant_id = :merchant and subscription_id = :id and revision = :revision"
 )
+_SALT = text("select id_salt from merchants where id = :merchant")
 _PAYER = text(
     "select payer, (select count(*) from invoices i where i.merchant_id = :merchant and i.subscription_id = :id"
     "   and (i.subscription_period, i.subscription_charge) < (:number, :charge)) as earlier"
@@ -75,7 +76,7 @@ def _brought_money(bill: BillState) -> bool:
 def _state(row: RowMapping) -> BillState:
     ref = {"number": row["number"], "charge": row["charge"]}
     told = {"state": row["state"], "reason": row["status_reason"], "attention": row["attention"]}
-    return msgspec.convert({"ref": ref} | told, BillState)
+    return msgspec.convert({"invoice_id": row["id"], "ref": ref} | told, BillState)
 
 
 class SubscriptionBills:
@@ -133,6 +134,12 @@ class SubscriptionBills:
             items=terms.items,
             subscription=SubscriptionCharge(subscription_id=stands.id, number=ref.number, charge=ref.charge),
         )
+
+    async def invoice_id(self, merchant_id: str, subscription_id: str, ref: ChargeRef) -> str:
+        """The id of a bill's invoice, whether or not it exists."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            salt = (await connection.execute(_SALT, {"merchant": merchant_id})).scalar_one()
+        return charge_invoice_id(salt, subscription_id, ref)
 
     async def payer(self, merchant_id: str, subscription_id: str, ref: ChargeRef) -> PayerAct:
         """What the scripted payer does with this bill: the words bill after bill, the last one for ever."""

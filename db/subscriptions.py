@@ -40,7 +40,7 @@ _WRITE = text(
     " billing_day = :billing_day, billing_time = :billing_time, ends_at = :ends_at, total_cycles = :total_cycles,"
     " max_retry_attempts = :max_retry_attempts, retry_interval_hours = :retry_interval_hours,"
     " grace_period_days = :grace_period_days, missed = :missed, next_billing_at = :next_billing_at,"
-    " cancel_at_period_end = :cancel_at_period_end, invoice_id = :invoice_id, clock_at = :clock_at,"
+    " cancel_at_period_end = :cancel_at_period_end, invoice_id = :invoice_id, clock_at = :clock_at, billed_at = :billed_at,"
     " standing = cast(:standing as jsonb), version = :version, decided = :decided, sequence = :sequence,"
     " updated_at = :now, ended_at = :ended_at where merchant_id = :merchant and id = :id"
 )
@@ -60,6 +60,7 @@ _BILLED = text(
     "update subscription_periods set revision = :revision where merchant_id = :merchant and subscription_id = :id"
     " and number = :number and revision <> :revision"
 )
+_CLOCK_AT = text("select now_at from test_clocks where merchant_id = :merchant and id = :id")
 _PAYMENT_TOLD = text(
     "select exists (select 1 from events where merchant_id = :merchant and object_id = :id"
     " and (cause = :cause or cause like :causes))"
@@ -91,12 +92,9 @@ class SubscriptionLedger:
             return Loaded(
                 standing=stands.standing,
                 version=stands.version,
-                clock_at=stands.clock_at,
-                test_clock_id=stands.test_clock_id,
+                clock_at=await _clock(connection, stands),
+                billed_at=stands.billed_at,
                 bills=await subscription_bills.unheard(connection, stands),
-                deliveries=await announcing.due_of_object(
-                    connection, merchant_id=merchant_id, object_id=subscription_id
-                ),
             )
 
     async def book(self, ask: BookDecision) -> BookedDecision:
@@ -184,6 +182,15 @@ class SubscriptionLedger:
         return due
 
 
+async def _clock(connection: AsyncConnection, stands: Subscription) -> datetime | None:
+    """Its own time: what was over while its clock went on has come along."""
+    if stands.clock_at is None:
+        return None
+    values = {"merchant": stands.merchant_id, "id": stands.test_clock_id}
+    now_at: datetime = (await connection.execute(_CLOCK_AT, values)).scalar_one()
+    return max(stands.clock_at, now_at)
+
+
 def _payment(told: Told) -> str:
     return f"paid:{told.number}:{told.charge}"
 
@@ -204,7 +211,8 @@ def _after(before: Subscription, ask: BookDecision, told: list[Told], now: datet
         metadata=before.metadata if ask.metadata is None else ask.metadata,
         external_order_id=before.external_order_id if ask.external_order_id is None else ask.external_order_id,
         invoice_id=None if bill is None else charge_invoice_id(salt, before.id, bill),
-        clock_at=None if before.clock_at is None else max(before.clock_at, ask.clock_at or before.clock_at),
+        clock_at=None if before.clock_at is None else max(before.clock_at, ask.at or before.clock_at),
+        billed_at=before.billed_at if bill == open_charge(before.standing) else (ask.at or now),
         version=before.version + 1,
         sequence=before.sequence + len(told),
         updated_at=now,
@@ -223,6 +231,7 @@ async def _write(connection: AsyncConnection, after: Subscription, token: str, n
         "cancel_at_period_end": after.cancel_at_period_end,
         "invoice_id": after.invoice_id,
         "clock_at": after.clock_at,
+        "billed_at": after.billed_at,
         "version": after.version,
         "decided": token,
         "sequence": after.sequence,

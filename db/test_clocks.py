@@ -45,7 +45,7 @@ _DELETE = text(
 )
 _CARRIED = text(
     "select id as subscription_id, merchant_id, is_sandbox from subscriptions where merchant_id = :merchant"
-    " and test_clock_id = :id order by number"
+    " and test_clock_id = :id and (state in ('active', 'past_due', 'paused') or invoice_id is not null) order by number"
 )
 _IN_USE = text(
     "select exists (select 1 from subscriptions where merchant_id = :merchant and test_clock_id = :id"
@@ -132,7 +132,7 @@ class TestClocks:
         return True
 
     async def carried(self, merchant_id: str, clock_id: str) -> list[SubscriptionRef]:
-        """The subscriptions that stand on it, oldest first."""
+        """The subscriptions on it that are not over, oldest first."""
         async with as_merchant(self._engine, merchant_id) as connection:
             found = await connection.execute(_CARRIED, {"merchant": merchant_id, "id": clock_id})
             return [msgspec.convert(dict(row), SubscriptionRef) for row in found.mappings()]

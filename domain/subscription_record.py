@@ -43,7 +43,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
     `next_billing_at` is when the next bill is due, None where none is; `invoice_id` the newest bill of the period that
     is being billed, which a moment after its decision may not exist yet. `version` counts decisions, `sequence` events.
-    `clock_at` is how far its test clock has taken it.
+    `clock_at` is how far its test clock has taken it, `billed_at` when the bill was decided, by the same clock.
     """
 
     id: str
@@ -77,6 +77,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     invoice_id: str | None = None
     test_clock_id: str | None = None
     clock_at: datetime | None = None
+    billed_at: datetime | None = None
     payer: list[PayerAct] = []
     version: int = 0
     sequence: int = 0
@@ -175,6 +176,7 @@ class SubscriptionRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 class BillState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the books say of a bill."""
 
+    invoice_id: str
     ref: ChargeRef
     state: invoice.State
     reason: invoice.Reason | None = None
@@ -184,22 +186,22 @@ class BillState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What stands in the books; `bills` are those whose news the standing may have missed.
 
-    `deliveries` are webhooks of the subscription's events that still wait for their first success.
+    `clock_at` is None for a subscription that lives in real time.
     """
 
     standing: Standing
     version: int
     clock_at: datetime | None = None
-    test_clock_id: str | None = None
+    billed_at: datetime | None = None
     bills: list[BillState] = []
-    deliveries: list[DeliveryRef] = []
 
 
 class BookDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision about the subscription as it stood at `version`; it becomes `version + 1`.
 
     `token` names the decision: the same one asked for again gives the first result. `terms` are written as the
-    standing's newest revision. None in `metadata` and `external_order_id` keeps them.
+    standing's newest revision. None in `metadata` and `external_order_id` keeps them. `at` is the moment it was decided
+    at, by the subscription's own time.
     """
 
     subscription_id: str
@@ -213,7 +215,7 @@ class BookDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     terms: NewTerms | None = None
     metadata: dict[str, str] | None = None
     external_order_id: str | None = None
-    clock_at: datetime | None = None
+    at: datetime | None = None
     asked: Asked | None = None
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from temporalio.client import Client, WithStartWorkflowOperation
@@ -24,11 +24,14 @@ from workflows.subscription_messages import (
     UPDATES,
     Act,
     Acted,
+    Advanced,
     AdvanceTo,
     AwaitSubscription,
     RunSubscription,
 )
-from workflows.test_clock import AdvanceClock
+from activities.subscribing import AdvanceAll
+
+T = TypeVar("T")
 
 
 class SubscriptionDoor:
@@ -75,19 +78,26 @@ class SubscriptionDoor:
         """
         return await self._update(ref, UPDATES[type(act)], act, Acted, wait=wait, update_id=update_id)
 
-    async def advance_subscription(self, ref: SubscriptionRef, to: datetime, *, wait: float) -> Acted:
-        """Moves a subscription on a test clock through every moment up to `to`; returns when it is there."""
-        return await self._update(ref, "advance", AdvanceTo(to=to), Acted, wait=wait, update_id=f"advance-{to.isoformat()}")
+    async def advance_subscription(self, ref: SubscriptionRef, to: datetime, *, wait: float) -> Advanced:
+        """Moves a subscription on a test clock through every moment up to `to`, or as far as one run of it goes."""
+        return await self._update(ref, "advance", AdvanceTo(to=to), Advanced, wait=wait)
 
     async def _update(
-        self, ref: SubscriptionRef, name: str, argument: object, result: type[Acted], *, wait: float, update_id: str | None
-    ) -> Acted:
+        self,
+        ref: SubscriptionRef,
+        name: str,
+        argument: object,
+        result: type[T],
+        *,
+        wait: float,
+        update_id: str | None = None,
+    ) -> T:
         start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
             "subscription", **self._begun(ref), id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE
         )
         with engine_errors():
             async with asyncio.timeout(wait):
-                answer: Acted = await self._client.execute_update_with_start_workflow(
+                answer: T = await self._client.execute_update_with_start_workflow(
                     name, argument, id=update_id or uuid4().hex, result_type=result, start_workflow_operation=start
                 )
                 return answer
@@ -126,7 +136,7 @@ class SubscriptionDoor:
         with engine_errors():
             await self._client.start_workflow(
                 "test_clock",
-                AdvanceClock(merchant_id=merchant_id, clock_id=clock_id),
+                AdvanceAll(merchant_id=merchant_id, clock_id=clock_id),
                 id=f"test-clock-{clock_id}",
                 task_queue=self._queues.workflows,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

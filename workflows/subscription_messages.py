@@ -111,6 +111,13 @@ UPDATES: dict[type[Act], str] = {
 }
 
 
+class Advanced(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of the update `advance`: how far it came. Short of the target it has to be asked again."""
+
+    at: datetime
+    over: bool
+
+
 class Acted(msgspec.Struct, frozen=True, kw_only=True):
     """Answer of an action: the books show the rest."""
 

@@ -73,6 +73,8 @@ subscriptions = Table(
     Column("invoice_id", Text),
     Column("test_clock_id", Text, ForeignKey("test_clocks.id")),
     moment("clock_at"),
+    # When that bill was decided, by the subscription's own time.
+    moment("billed_at"),
     Column("payer", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     # domain.subscription.Standing: what the workflow begins again from.
     Column("standing", JSONB, nullable=False),

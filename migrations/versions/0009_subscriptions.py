@@ -244,6 +244,7 @@ def _subscriptions() -> None:
         sa.Column("invoice_id", sa.Text(), nullable=True),
         sa.Column("test_clock_id", sa.Text(), nullable=True),
         _moment("clock_at"),
+        _moment("billed_at"),
         sa.Column("payer", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("standing", postgresql.JSONB(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("0"), nullable=False),
