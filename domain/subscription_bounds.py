@@ -18,7 +18,6 @@ MOST_METADATA_VALUE = 200
 
 MOST_UPCOMING = 50
 
-MOST_CLOCKS = 20
 LONGEST_ADVANCE = timedelta(days=2 * 366)
 # Words of a scripted payer; the last one repeats.
 MOST_SCRIPTED = 100
