@@ -194,7 +194,7 @@ async def test_a_live_bill_goes_to_the_bank_and_its_payment_is_told(shop: Shop, 
 
 
 async def test_a_repeated_creation_begins_one(shop: Shop) -> None:
-    body = {"phone_number": fresh_phone(), "amount": 100, "started_at": FAR}
+    body: dict[str, Any] = {"phone_number": fresh_phone(), "amount": 100, "started_at": FAR}
     headers = {"Idempotency-Key": fresh_key()}
     answers = await asyncio.gather(*(shop.test.post(PATH, json=body, headers=headers) for _ in range(5)))
     assert [answer.status_code for answer in answers] == [201] * 5, [answer.text for answer in answers]
