@@ -241,9 +241,7 @@ def _as_skipped(principal: Principal, one: Subscription) -> Subscription:
     except NotAllowed as refused:
         raise TolemError(Code(refused.refusal.value)) from refused
     after = decision.standing
-    return msgspec.structs.replace(
-        one, standing=after, state=after.state, next_billing_at=next_billing(after)
-    )
+    return msgspec.structs.replace(one, standing=after, state=after.state, next_billing_at=next_billing(after))
 
 
 async def _change(

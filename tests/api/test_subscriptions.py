@@ -410,9 +410,7 @@ async def test_without_an_engine_an_action_says_that_it_may_come_later(
 # --- tenants
 
 
-async def test_a_strangers_subscription_and_what_is_none_are_not_found(
-    keeper: Keeper, books: Books, url: str
-) -> None:
+async def test_a_strangers_subscription_and_what_is_none_are_not_found(keeper: Keeper, books: Books, url: str) -> None:
     one = await keeper.subscriber.open()
     other = await opened(books, url)
     for id_ in (one.id, "sub_none", "x%00y"):

@@ -90,9 +90,7 @@ async def until_status(client: httpx.AsyncClient, one: dict[str, Any], status: s
     return found
 
 
-async def test_a_year_with_two_failed_bills_and_a_skip_passes_on_a_test_clock(
-    shop: Shop, sandbox_inbox: Inbox
-) -> None:
+async def test_a_year_with_two_failed_bills_and_a_skip_passes_on_a_test_clock(shop: Shop, sandbox_inbox: Inbox) -> None:
     clock = await clock_at(shop.test, BEGIN)
     payer = ["pays", "pays", "ignores", "pays", "pays", "pays", "declines", "pays"]
     one = await begun(shop.test, test_clock=clock, payer=payer, total_cycles=12)
@@ -147,7 +145,9 @@ async def test_a_year_with_two_failed_bills_and_a_skip_passes_on_a_test_clock(
         "2026-07-31", "2026-08-31", "2026-09-30", "2026-10-31", "2026-11-30", "2026-12-31",
     ]  # fmt: skip
     bills = (await read(shop.test, one, "/invoices"))["items"]
-    assert sorted(item["state"] for item in bills if item["state"] != "paid")[0] in {"canceled", "expired", "failed"}
+    unpaid = [item["state"] for item in bills if item["state"] != "paid"]
+    assert len(unpaid) == 2
+    assert set(unpaid) <= {"canceled", "expired", "failed"}
     assert [item["subscription_period"] for item in reversed(bills)] == [1, 2, 3, 3, 4, 5, 6, 6, 7, 9, 10, 11, 12]
     assert (await shop.test.delete(f"{CLOCKS}/{clock}")).status_code == 204
 
@@ -289,9 +289,7 @@ async def test_changes_hold_from_the_next_period_or_now(shop: Shop) -> None:
 
 async def test_a_carts_bill_has_its_lines_whatever_the_catalog_says_by_then(shop: Shop) -> None:
     tea = (await shop.test.post("/api/v1/catalog", json={"name": "Чай", "price": 33.33})).json()["items"][0]["id"]
-    one = await begun(
-        shop.test, amount=None, cart_items=[{"catalog_item_id": tea, "count": 3}], discount_percentage=10
-    )
+    one = await begun(shop.test, amount=None, cart_items=[{"catalog_item_id": tea, "count": 3}], discount_percentage=10)
     assert (one["amount"], one["items"][0]["amount"]) == ("89.99", "89.99")
     assert (await shop.test.patch(f"/api/v1/catalog/{tea}", json={"price": 1, "archived": True})).status_code == 200
     bill = await bill_of(shop.test, one)
