@@ -255,7 +255,7 @@ class StagedSubscription:
         await until(over, "the workflow's end")
 
     async def skip(self, duration: timedelta) -> None:
-        await self.stage.stage.skip(self.handle, duration)
+        await self.stage.stage.skip_alone(self.handle, duration)
 
 
 def order_of(shop: Shop, subscription_id: str, **changes: Any) -> OpenSubscription:
