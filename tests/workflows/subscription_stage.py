@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, cast
 
 import msgspec
-from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.worker import Worker
 
 from activities.bank_calls import BankCalls
@@ -92,10 +92,9 @@ class Receivers:
 class SubscriptionStage:
     """The gateways of a run, and one worker per queue."""
 
-    def __init__(self, stage: Stage, books: Books, queues: TaskQueues = QUEUES) -> None:
-        self.stage, self.books, self.queues = stage, books, queues
-        self.client = stage.client
-        self.engine = Engine(stage.client, queues)
+    def __init__(self, client: Client, books: Books, queues: TaskQueues = QUEUES, stage: Stage | None = None) -> None:
+        self.client, self.books, self.queues, self.stage = client, books, queues, stage
+        self.engine = Engine(client, queues)
         self.bank = PlayedBank()
         self.receivers = Receivers(books)
         self.ledger = SubscriptionLedger(books.app, books.renderer)
@@ -139,7 +138,7 @@ class SubscriptionStage:
 
 @asynccontextmanager
 async def open_subscription_stage(stage: Stage, books: Books) -> AsyncIterator[SubscriptionStage]:
-    made = SubscriptionStage(stage, books)
+    made = SubscriptionStage(stage.client, books, stage=stage)
     async with made.working():
         yield made
 
@@ -255,6 +254,7 @@ class StagedSubscription:
         await until(over, "the workflow's end")
 
     async def skip(self, duration: timedelta) -> None:
+        assert self.stage.stage is not None
         await self.stage.stage.skip_alone(self.handle, duration)
 
 

@@ -12,16 +12,19 @@ from itertools import islice
 
 import pytest
 
+from temporalio.client import Client
+
 from dev.postgres import Database
+from dev.temporal import TemporalServer
 from domain.billing_calendar import BillingPeriod, Plan
 from domain.ids import SUBSCRIPTION, new_id
 from domain.subscription import Dunning
 from domain.subscription_record import NewTerms, PayerAct
+from runtime.temporal import data_converter
 from runtime.temporal_names import TaskQueues
 from tests.db.books import Books
 from tests.domain.billing_days import utc, walk, yearly_on_29_february
-from tests.replay.recording import UNRECORDED
-from tests.workflows.stage import Stage
+from tests.replay.keyring import RING
 from tests.workflows.subscription_stage import AMOUNT, StagedSubscription, SubscriptionStage, on_a_clock
 from workflows.subscription_messages import ChangeSubscription, PauseSubscription, ResumeSubscription
 
@@ -65,19 +68,20 @@ async def live(one: StagedSubscription, stage: SubscriptionStage, until: datetim
 
 
 @pytest.mark.parametrize("kind", ["monthly on the 31st", "yearly on 29 February", "daily"])
-async def test_ten_years(kind: str, stage: Stage, postgres: Database) -> None:
+async def test_ten_years(kind: str, temporal_server: TemporalServer, postgres: Database) -> None:
     seed = int(os.environ.get("TOLEM_TEST_SEED", "20261122"))
     dice = random.Random(f"{kind}{seed}")
     start = datetime(2027, 12, 31, 20, tzinfo=UTC)
-    plan, days = {
-        "monthly on the 31st": (Plan(day=31, at=NOON), 3653),
-        "yearly on 29 February": (Plan(period=BillingPeriod.YEARLY, day=29, at=NOON), 3653),
-        "daily": (Plan(period=BillingPeriod.DAILY, at=NOON), DAILY_DAYS),
+    plan, days, stride = {
+        "monthly on the 31st": (Plan(day=31, at=NOON), 3653, 400),
+        "yearly on 29 February": (Plan(period=BillingPeriod.YEARLY, day=29, at=NOON), 3653, 800),
+        "daily": (Plan(period=BillingPeriod.DAILY, at=NOON), DAILY_DAYS, 12),
     }[kind]
     if kind == "yearly on 29 February":
         start = utc(date(2028, 2, 29), time(0))
     books = Books(postgres)
-    rig = SubscriptionStage(stage, books, TaskQueues(f"{UNRECORDED}{kind.split()[0]}-years"))
+    client = await Client.connect(temporal_server.address, data_converter=data_converter(RING))
+    rig = SubscriptionStage(client, books, TaskQueues(f"{kind.split()[0]}-years"))
     one = await on_a_clock(
         rig,
         new_id(SUBSCRIPTION),
@@ -89,7 +93,7 @@ async def test_ten_years(kind: str, stage: Stage, postgres: Database) -> None:
     async with rig.working():
         await one.open()
     until = start + timedelta(days=days)
-    done = await live(one, rig, until, dice, 8 if kind == "daily" else 200)
+    done = await live(one, rig, until, dice, stride)
     assert done["restarts"] > 1
 
     periods, dues = await one.periods(), await one.dues()
