@@ -106,8 +106,8 @@ class SubscriptionStage:
         self.calls = BankCalls(cast("Any", self.bank), books.ledger)
         self.delivering = Delivering(self.receivers, cast("Any", None), self.engine)
 
-    def workers(self, *, cached: int = 1000) -> list[Worker]:
-        """As worker.py splits them. Without a cache every task tells the story from its beginning: as after a restart."""
+    def workers(self, *, sandboxed: bool = True) -> list[Worker]:
+        """As worker.py splits them."""
         doing = self.subscribing
         books = [
             self.issuing.issue, self.booking.book, self.booking.standing, doing.open, doing.load, doing.book,
@@ -119,8 +119,7 @@ class SubscriptionStage:
                 task_queue=self.queues.workflows,
                 workflows=WORKFLOWS,
                 activities=books,
-                workflow_runner=workflow_runner(sandboxed=True),
-                max_cached_workflows=cached,
+                workflow_runner=workflow_runner(sandboxed=sandboxed),
             ),
             Worker(
                 self.client, task_queue=self.queues.kaspi, activities=[self.calls.read_status, self.calls.cancel_remote]
@@ -129,9 +128,9 @@ class SubscriptionStage:
         ]
 
     @asynccontextmanager
-    async def working(self, *, cached: int = 1000) -> AsyncIterator[None]:
+    async def working(self, *, sandboxed: bool = True) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for worker in self.workers(cached=cached):
+            for worker in self.workers(sandboxed=sandboxed):
                 await stack.enter_async_context(worker)
             yield
 
