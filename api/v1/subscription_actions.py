@@ -193,8 +193,8 @@ class SubscriptionActionController(Controller):
         dto=JsonBody[PeriodSkip],
         return_dto=None,
         summary="Skip a period",
-        description="Gives up the open period and withdraws its bill, or leaves out the next one. With `preview` nothing"
-        " changes, and the answer is the subscription as it would be: `upcoming` has its dates.",
+        description="Gives up the open period and withdraws its bill, or leaves out the next one. With `preview`"
+        " nothing changes, and the answer is the subscription as it would be: `upcoming` has its dates.",
         operation_id="skipSubscriptionPeriod",
         operation_class=BodyOptional,
         responses=_ACTION,

@@ -93,7 +93,7 @@ MissedIn = Annotated[
     MissedPolicy,
     Meta(
         description="What becomes of periods that could not be billed until a newer one was due. `newest` bills the"
-        " newest and skips the others (the default), `none` skips them all and waits for the next. There is never a burst."
+        " newest and skips the others (the default), `none` skips them all and waits for the next. Never a burst."
     ),
 ]
 CartIn = Annotated[
