@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(shell cksum < requirements/dev.txt | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: up demo test bench torture check lint fmt clean help
+.PHONY: up demo test bench torture check lint docs-check fmt clean help
 
 up: $(INSTALLED) ## run the whole system here: Postgres, Temporal, bank emulator, worker, API (Ctrl-C stops it)
 	@exec $(BIN)/python -m dev.stack
@@ -44,6 +44,10 @@ lint: $(INSTALLED) ## `make check` without the tests
 	@$(BIN)/python -m dev.checks openapi
 	@$(BIN)/python -m dev.checks configuration
 
+# Not in `check`: the part of it that needs no installation is a test (tests/docs/test_docs_check.py).
+docs-check: $(INSTALLED) ## run every shell block of README and getting started in a clean clone (installs there: some minutes)
+	@exec $(BIN)/python -m dev.docs_check
+
 fmt: $(INSTALLED) ## format the code and apply the safe fixes
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -52,7 +56,7 @@ clean: $(INSTALLED) ## delete the development system's data (.tolem) and all cac
 	@$(BIN)/python -m dev.clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(INSTALLED): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and \
