@@ -29,6 +29,7 @@ from api.v1.reconciliations import ReconciliationController
 from api.v1.redeliveries import RedeliveryController, redeliver
 from api.v1.refunds import RefundController, invoice_refunds, refund_invoice, simulate_refund
 from api.v1.sandbox import simulate
+from api.v1.scenarios import list_scenarios
 from api.v1.webhook_deliveries import WebhookDeliveryController, resend_event
 from api.v1.webhooks import WebhookController
 from contracts.rendering import Contracts
@@ -92,6 +93,7 @@ def routes() -> list[Any]:
             simulate_refund,
             create_qr,
             simulate,
+            list_scenarios,
             audit_logs,
             ReconciliationController,
             RedeliveryController,

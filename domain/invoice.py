@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from domain.cart import InvoiceItem
+from domain.scenario import Scenario
 
 
 class Kind(StrEnum):
@@ -157,6 +158,7 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     after it. `answer_by` is when the HTTP answer went out at the latest; a later truth is told by an event.
     `late_watch` is how many seconds an unpaid close is watched for late money. `asked_by` is the API key's id.
     `resumed` is a story told again from the books, because its first telling is gone: it reads before it writes.
+    `scenario` is what a sandbox bill acts out; bills of earlier versions have none.
     """
 
     invoice_id: str
@@ -179,6 +181,12 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     discount_percentage: Decimal | None = None
     items: list[InvoiceItem] = []
+    scenario: Scenario | None = None
+
+    @property
+    def asks_a_bank(self) -> bool:
+        """False for an ordinary sandbox bill: nobody but the `simulate` call has a word about it."""
+        return not self.is_sandbox or self.scenario is not None
 
 
 def bank_reference(invoice_id: str) -> str:
