@@ -40,7 +40,7 @@ class Adopting:
         """Books the invoice as issued with this payment; `KaspiRefused` when it cannot be ours."""
         payment, order = ask.payment, ask.order
         try:
-            bank = await self._banks.of(payment.merchant_id, payment.connection_id)
+            bank = await self._banks.of(payment.merchant_id, payment.connection_id, payment.acted)
             fact = await bank.status(payment.payment_id, payment.kind)
         except KaspiError as error:
             raise translated(error, writing=False) from error

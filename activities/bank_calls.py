@@ -17,6 +17,7 @@ from activities.failures import (
 from activities.heartbeats import beating
 from domain.bank import BankFact, Verdict
 from domain.invoice import Kind
+from domain.scenario import Scene
 from kaspi.errors import (
     KaspiError,
     KaspiMisconfigured,
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 
 class PaymentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A payment at the bank and whose it is; no connection means sandbox. `asked_by` is the API key that wants it."""
+    """A payment at the bank and whose it is; no connection means sandbox, and `scene` what it acts out there.
+
+    `asked_by` is the API key that wants it.
+    """
 
     merchant_id: str
     connection_id: str | None
@@ -39,6 +43,12 @@ class PaymentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     payment_id: int
     kind: Kind
     asked_by: str = ""
+    scene: Scene | None = None
+
+    @property
+    def acted(self) -> Scene | None:
+        """The scene at this attempt of the activity that runs."""
+        return None if self.scene is None else msgspec.structs.replace(self.scene, attempt=activity.info().attempt)
 
 
 class BankCalls:
@@ -53,7 +63,7 @@ class BankCalls:
         """Reads a payment; retryable except for `KaspiNotFound` and other refusals."""
         try:
             async with beating():
-                bank = await self._banks.of(payment.merchant_id, payment.connection_id)
+                bank = await self._banks.of(payment.merchant_id, payment.connection_id, payment.acted)
                 return await bank.status(payment.payment_id, payment.kind)
         except KaspiError as error:
             raise translated(error, writing=False) from error
@@ -63,7 +73,7 @@ class BankCalls:
         """Notes the wish, then asks the bank once. `KaspiOutcomeUnknown` means: read the status."""
         await self._ledger.cancel_asked(payment.merchant_id, payment.invoice_id, payment.asked_by or None)
         try:
-            bank = await self._banks.of(payment.merchant_id, payment.connection_id)
+            bank = await self._banks.of(payment.merchant_id, payment.connection_id, payment.acted)
             return await bank.cancel(payment.payment_id)
         except KaspiError as error:
             raise translated(error, writing=True) from error

@@ -7,6 +7,7 @@ from domain.bank import BankFact, Verdict
 from domain.invoice import Issued, Kind, OpenInvoice
 from domain.redelivery import Redeliver
 from domain.refund import OpenRefund, Sums
+from domain.scenario import Scene
 from domain.subscription import ChargeRef
 from domain.subscription_record import SubscriptionRef
 
@@ -39,8 +40,8 @@ class Bank(Protocol):
 class Banks(Protocol):
     """Finds the bank of an invoice."""
 
-    async def of(self, merchant_id: str, connection_id: str | None) -> Bank:
-        """The bank behind a connection; None is the sandbox, whose payer is the `simulate` call."""
+    async def of(self, merchant_id: str, connection_id: str | None, scene: Scene | None = None) -> Bank:
+        """The bank behind a connection; None is the sandbox, which acts out the `scene`, if any."""
 
 
 class Signals(Protocol):

@@ -17,6 +17,7 @@ from activities.heartbeats import beating
 from db.errors import DatabaseUnavailable, IssueWindowMissed, RefundRefused
 from domain.money import format_amount
 from domain.refund import OpenRefund, RefundChange, RefundReason, RefundStanding, Returned, ReturnOutcome, Sums
+from domain.scenario import Scene
 from kaspi.errors import KaspiError, KaspiMisconfigured, KaspiOutcomeUnknown, KaspiRefused, KaspiUnavailable
 
 if TYPE_CHECKING:
@@ -38,15 +39,19 @@ _REASONS = {-99000005: RefundReason.ABOVE_AVAILABLE, -99000020: RefundReason.PAR
 
 
 class PaymentSums(msgspec.Struct, frozen=True, kw_only=True):
-    """Which payment's sums to read."""
+    """Which payment's sums to read; `scene` is what the sandbox acts out."""
 
     merchant_id: str
     connection_id: str | None
     payment_id: int
+    scene: Scene | None = None
 
 
 class GiveBack(msgspec.Struct, frozen=True, kw_only=True):
-    """The `number`-th try to refund `amount` tiyn; `available` and `outside` as in `RefundLedger.intend`."""
+    """The `number`-th try to refund `amount` tiyn; `available` and `outside` as in `RefundLedger.intend`.
+
+    `scene` is what the sandbox acts out.
+    """
 
     refund_id: str
     merchant_id: str
@@ -56,6 +61,7 @@ class GiveBack(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     available: int
     outside: int
+    scene: Scene | None = None
 
 
 class NoteAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +131,7 @@ class Refunding:
         """Reads payment/details; retryable except for refusals."""
         try:
             async with beating():
-                bank = await self._banks.of(payment.merchant_id, payment.connection_id)
+                bank = await self._banks.of(payment.merchant_id, payment.connection_id, payment.scene)
                 return await bank.sums(payment.payment_id)
         except KaspiError as error:
             raise translated(error, writing=False) from error
@@ -153,7 +159,7 @@ class Refunding:
     async def _give_back(self, order: GiveBack) -> Returned:
         # Before the intent: what fails while looking up the connection must not look like a lost call.
         try:
-            bank = await self._banks.of(order.merchant_id, order.connection_id)
+            bank = await self._banks.of(order.merchant_id, order.connection_id, order.scene)
         except KaspiError as error:
             raise translated(error, writing=False) from error
         claimed_at = await self._intend(order)

@@ -29,6 +29,7 @@ from api.v1.reconciliations import ReconciliationController
 from api.v1.redeliveries import RedeliveryController, redeliver
 from api.v1.refunds import RefundController, invoice_refunds, refund_invoice, simulate_refund
 from api.v1.sandbox import simulate
+from api.v1.scenarios import list_scenarios
 from api.v1.subscription_actions import SubscriptionActionController
 from api.v1.subscriptions import SubscriptionController
 from api.v1.test_clocks import TestClockController
@@ -97,6 +98,7 @@ def routes() -> list[Any]:
             simulate_refund,
             create_qr,
             simulate,
+            list_scenarios,
             audit_logs,
             ReconciliationController,
             RedeliveryController,

@@ -17,6 +17,7 @@ from domain.errors import Code, TolemError
 from domain.ids import INVOICE, derived_id, new_id
 from domain.invoice import Kind, OpenInvoice
 from domain.merchant import Mode, Principal
+from domain.scenarios import scenario_of
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +112,7 @@ def _order(
         idempotency_key=key,
         discount_percentage=None if bill.cart is None else bill.cart.discount,
         items=items,
+        scenario=scenario_of(is_sandbox=bill.is_sandbox, kind=bill.kind, phone=bill.phone, amount=amount),
     )
 
 

@@ -17,6 +17,7 @@ from api import (
 from contracts import v1
 from contracts.v1 import STATUS, V1
 from contracts.v1_audit import audit_log
+from contracts.v1_scenarios import scenarios
 from contracts.v1_webhooks import endpoint
 from domain.audit import ActorKind, AuditRow
 from domain.bank import Scheme
@@ -231,6 +232,7 @@ def _answers(shape: V1) -> dict[str, Any]:
         "cancelInvoice": shape.invoice(_CANCELED),
         "checkInvoiceStatuses": {"items": [checked], "not_found": []},
         "simulateInvoice": shape.invoice(_SANDBOX_PAID),
+        "listScenarios": {"items": scenarios().items[5:6]},
         "refundInvoice": shape.refund(_REFUND),
         "createRefund": shape.refund(_REFUND),
         "getRefund": shape.refund(_REFUNDED),

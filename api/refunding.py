@@ -18,6 +18,7 @@ from domain.merchant import Mode, Principal
 from domain.money import format_amount
 from domain.policy import REFUND_CALL_OVERHEAD
 from domain.refund import OpenRefund, SimulatedRefund, as_recorded, refund_refusal
+from domain.scenarios import scenario_of
 
 OPERATION = "refunds"
 
@@ -99,6 +100,9 @@ def _order(
         simulate=asked.simulate,
         read_back_window=services.invoices.refund_window_seconds,
         longest_call=services.invoices.kaspi_read_timeout_seconds + REFUND_CALL_OVERHEAD,
+        scenario=scenario_of(
+            is_sandbox=invoice.is_sandbox, kind=invoice.kind, phone=invoice.phone, amount=invoice.amount
+        ),
     )
 
 

@@ -4,8 +4,9 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.invoice import OpenInvoice
+from domain.invoice import Kind, OpenInvoice
 from domain.refund import OpenRefund
+from domain.scenarios import scenario_of
 
 # Its window to issue is long over, and so is the time of its HTTP answer: what becomes of it is told by an event.
 _INVOICE = text(
@@ -19,9 +20,10 @@ _INVOICE = text(
 )
 _REFUND = text(
     "select r.id as refund_id, r.merchant_id, r.invoice_id, r.is_sandbox, r.created_at as open_before, r.request_id,"
-    " r.amount, r.reason, r.simulate,"
+    " r.amount, r.reason, r.simulate, i.kind, i.phone, i.amount as billed,"
     " coalesce(k.fingerprint, '') as fingerprint, coalesce(k.operation, 'resumed') as operation"
-    " from refunds r left join idempotency_keys k on k.merchant_id = r.merchant_id and k.resource_id = r.id"
+    " from refunds r join invoices i on i.merchant_id = r.merchant_id and i.id = r.invoice_id"
+    " left join idempotency_keys k on k.merchant_id = r.merchant_id and k.resource_id = r.id"
     " where r.id = :id"
 )
 # Seconds: what is closed already is watched by the poller, which starts the story anew when money comes.
@@ -33,10 +35,17 @@ async def invoice_order(connection: AsyncConnection, invoice_id: str) -> OpenInv
     row = (await connection.execute(_INVOICE, {"id": invoice_id})).mappings().one_or_none()
     if row is None:
         return None
-    return msgspec.convert(dict(row) | {"late_watch": LATE_WATCH, "resumed": True}, OpenInvoice)
+    order = msgspec.convert(dict(row) | {"late_watch": LATE_WATCH, "resumed": True}, OpenInvoice)
+    acted = scenario_of(is_sandbox=order.is_sandbox, kind=order.kind, phone=order.phone, amount=order.amount)
+    return msgspec.structs.replace(order, scenario=acted)
 
 
 async def refund_order(connection: AsyncConnection, refund_id: str) -> OpenRefund | None:
     """None where no such refund is to be seen."""
     row = (await connection.execute(_REFUND, {"id": refund_id})).mappings().one_or_none()
-    return None if row is None else msgspec.convert(dict(row) | {"resumed": True}, OpenRefund)
+    if row is None:
+        return None
+    known = dict(row)
+    bill = {"kind": Kind(known.pop("kind")), "phone": known.pop("phone"), "amount": known.pop("billed")}
+    acted = scenario_of(is_sandbox=known["is_sandbox"], **bill)
+    return msgspec.convert(known | {"resumed": True, "scenario": acted}, OpenRefund)

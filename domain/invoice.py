@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from domain.cart import InvoiceItem
+from domain.scenario import Scenario
 
 
 class Kind(StrEnum):
@@ -169,6 +170,7 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     `late_watch` is how many seconds an unpaid close is watched for late money. `asked_by` is the API key's id.
     `resumed` is a story told again from the books, because its first telling is gone: it reads before it writes.
     `subscription` is told what becomes of the bill.
+    `scenario` is what a sandbox bill acts out; bills of earlier versions have none.
     """
 
     invoice_id: str
@@ -192,6 +194,12 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     discount_percentage: Decimal | None = None
     items: list[InvoiceItem] = []
     subscription: SubscriptionCharge | None = None
+    scenario: Scenario | None = None
+
+    @property
+    def asks_a_bank(self) -> bool:
+        """False for an ordinary sandbox bill: nobody but the `simulate` call has a word about it."""
+        return not self.is_sandbox or self.scenario is not None
 
 
 def bank_reference(invoice_id: str) -> str:

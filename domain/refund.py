@@ -8,6 +8,7 @@ import msgspec
 from domain.cart import AskedItem, RefundItem
 from domain.errors import Code
 from domain.invoice import DeliveryRef, Invoice, State
+from domain.scenario import AT_REFUNDS, Scenario
 
 
 class RefundState(StrEnum):
@@ -133,7 +134,7 @@ class OpenRefund(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `open_before` is a moment of the database's clock after which nothing may be recorded any more. `asked_by` is the
     API key's id. `read_back_window` is how many seconds a lost answer is looked for before it counts as not executed,
     `longest_call` how many seconds a call can last in a process of which nothing is heard any more. `resumed` is a
-    story told again from the books, because its first telling is gone.
+    story told again from the books, because its first telling is gone. `scenario` is what its sandbox bill acts out.
     """
 
     refund_id: str
@@ -153,6 +154,13 @@ class OpenRefund(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     longest_call: float = 60.0
     resumed: bool = False
     items: list[AskedItem] = []
+    scenario: Scenario | None = None
+
+    @property
+    def asks_a_bank(self) -> bool:
+        """False where the simulator decides. A `simulate` of the request's own outweighs the scenario."""
+        scripted = self.scenario in AT_REFUNDS and self.simulate is SimulatedRefund.COMPLETED
+        return not self.is_sandbox or scripted
 
 
 class ReturnOutcome(StrEnum):

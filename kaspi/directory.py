@@ -7,6 +7,7 @@ from datetime import timedelta
 import msgspec
 
 from domain.merchant import Connection, ConnectionSecrets
+from domain.scenario import Scene
 from kaspi.bank import KaspiBank
 from kaspi.config import KaspiConfig
 from kaspi.errors import KaspiMisconfigured
@@ -35,10 +36,12 @@ class BankDirectory:
         self._banks: dict[str, KaspiBank] = {}
         self._loading = asyncio.Lock()
 
-    async def of(self, merchant_id: str, connection_id: str | None) -> KaspiBank | SandboxBank:
+    async def of(
+        self, merchant_id: str, connection_id: str | None, scene: Scene | None = None
+    ) -> KaspiBank | SandboxBank:
         """The bank behind a connection, or the sandbox; `KaspiMisconfigured` where it cannot work."""
         if connection_id is None:
-            return self._sandbox
+            return self._sandbox if scene is None else self._sandbox.acting(scene)
         bank = self._banks.get(connection_id)
         if bank is None:
             async with self._loading:

@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from domain.event import EventType
+from domain.scenario import Scenario
+from domain.scenarios import BY_SCENARIO
 from operations import triggering_subscriptions
 from operations.api_client import ApiClient, part
 from operations.trigger_report import CannotTrigger, Happened, Report
 
 AMOUNT = 1500
-PHONE = "77010000001"  # in the sandbox no phone rings
+PHONE = "77010001000"  # in the sandbox no phone rings, and this one is no magic value (docs/sandbox.md)
 EVENT_SECONDS = 20.0
 LOOK_SECONDS = 0.3
 
@@ -18,8 +20,6 @@ LOOK_SECONDS = 0.3
 NOT_TRIGGERED: dict[EventType, str] = {
     EventType.KASPI_SESSION_CHANGED: "It tells of the link to the bank, and a sandbox has none. With `make up`, stop"
     " the emulator's answers (emulator/README.md) and wait for the poller.",
-    EventType.INVOICE_ATTENTION_REQUIRED: "It tells that bank and books disagree, and a sandbox has no bank."
-    " refund.attention_required can be triggered.",
     EventType.WEBHOOK_ENDPOINT_FAILING: "It comes from an endpoint that has failed for days.",
     EventType.WEBHOOK_ENDPOINT_DISABLED: "It comes from an endpoint that has failed for days, or that answers 410:"
     " answer 410 once to a webhook.test.",
@@ -44,16 +44,26 @@ async def _refunded_invoice(client: ApiClient, report: Report, _endpoint: str | 
     return invoice_id
 
 
-async def _paid(client: ApiClient, report: Report, _endpoint: str | None) -> str:
-    order = {"amount": AMOUNT, "phone_number": PHONE, "description": "tolem trigger", "is_sandbox": True}
+async def _invoice(client: ApiClient, report: Report, phone: str) -> str:
+    order = {"amount": AMOUNT, "phone_number": phone, "description": "tolem trigger", "is_sandbox": True}
     invoice = await client.post("/api/v1/invoices", order)
     report(Happened("invoice", invoice["id"]))
-    await client.post(f"/api/v1/sandbox/invoices/{part(invoice['id'])}/simulate", {"status": "paid"})
     return str(invoice["id"])
+
+
+async def _paid(client: ApiClient, report: Report, _endpoint: str | None) -> str:
+    invoice_id = await _invoice(client, report, PHONE)
+    await client.post(f"/api/v1/sandbox/invoices/{part(invoice_id)}/simulate", {"status": "paid"})
+    return invoice_id
+
+
+async def _doubted(client: ApiClient, report: Report, _endpoint: str | None) -> str:
+    return await _invoice(client, report, BY_SCENARIO[Scenario.UNKNOWN_WORD].phone_example)
 
 
 _ACTS: dict[EventType, Callable[[ApiClient, Report, str | None], Awaitable[str]]] = {
     EventType.INVOICE_STATUS_CHANGED: _paid,
+    EventType.INVOICE_ATTENTION_REQUIRED: _doubted,
     EventType.INVOICE_REFUNDED: _refunded_invoice,
     EventType.REFUND_COMPLETED: _refund("completed"),
     EventType.REFUND_FAILED: _refund("failed"),
@@ -64,6 +74,7 @@ _ACTS: dict[EventType, Callable[[ApiClient, Report, str | None], Awaitable[str]]
 # How each event is made to happen, for people.
 TRIGGERED: dict[EventType, str] = {
     EventType.INVOICE_STATUS_CHANGED: "creates a sandbox invoice and pays it",
+    EventType.INVOICE_ATTENTION_REQUIRED: "creates a sandbox invoice of which the bank says a word nobody knows",
     EventType.INVOICE_REFUNDED: "creates a sandbox invoice, pays and refunds it",
     EventType.REFUND_COMPLETED: "the same",
     EventType.REFUND_FAILED: "creates a sandbox invoice, pays it, and the bank refuses the refund",

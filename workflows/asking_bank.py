@@ -4,12 +4,15 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    import msgspec
+
     from activities.adopting import Adopting, AdoptPayment
     from activities.bank_calls import BankCalls, PaymentRef
     from activities.looking import BankView, Looking
     from domain.bank import STILL_OPEN, BankFact, Verdict
     from domain.errors import Code
     from domain.invoice import Booked, OpenInvoice
+    from domain.scenario import Scene
     from runtime.temporal_names import TaskQueues
     from workflows import options
     from workflows.failures import refuse, said_no
@@ -23,6 +26,13 @@ class BankDesk:
 
     def __init__(self, order: OpenInvoice) -> None:
         self._order = order
+        # Of the bank, which keeps no books in the sandbox: what it needs to remember stands here.
+        acted = order.scenario if order.is_sandbox else None
+        self._scene = None if acted is None else Scene(scenario=acted)
+
+    def _remember(self, **news: int | bool) -> None:
+        if self._scene is not None:
+            self._scene = msgspec.structs.replace(self._scene, **news)
 
     def _payment(self, payment_id: int, asked_by: str = "") -> PaymentRef:
         return PaymentRef(
@@ -32,10 +42,12 @@ class BankDesk:
             payment_id=payment_id,
             kind=self._order.kind,
             asked_by=asked_by,
+            scene=self._scene,
         )
 
     async def read(self, payment_id: int, config: options.CallOptions, why: str) -> BankFact:
         """The payment's word; ActivityError as `config` allows."""
+        self._remember(look=1 if self._scene is None else self._scene.look + 1)
         return await workflow.execute_activity_method(
             BankCalls.read_status,
             self._payment(payment_id),
@@ -51,6 +63,7 @@ class BankDesk:
         Fails with `kaspi_outcome_unknown` while nobody can say what the bank did.
         """
         fact, unclear = None, False
+        self._remember(cancel_asked=True)
         for _ in range(CANCEL_TRIES):
             try:
                 verdict = await workflow.execute_activity_method(

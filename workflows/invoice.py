@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.invoice_deciding import decide, must_fit
     from workflows.invoice_looks import InvoiceLooks
     from workflows.invoice_messages import AwaitIssued, Cancel, Resolve, Simulate
+    from workflows.invoice_script import InvoiceScript
     from workflows.steadfast import steadfast
 
 # What is still open after its deadline is looked at for ever, more and more slowly.
@@ -44,6 +45,7 @@ class InvoiceWorkflow:
         self._story = self._books.story
         self._bank = BankDesk(order)
         self._looks = InvoiceLooks(self._books, self._bank)
+        self._script = InvoiceScript(self._books, self._looks, self._bank)
         self._news: list[BankFact] = []
         self._books_changed = False
 
@@ -58,6 +60,7 @@ class InvoiceWorkflow:
         await self._issue()
         if self._order.resumed:
             await self._looks.first()
+        self._script.begin()
         if self._story.state in OPEN:
             await self._wait_for_payer()
         if self._story.state in CLOSED_UNPAID and self._story.payment_id is not None:
@@ -109,6 +112,7 @@ class InvoiceWorkflow:
             await self._book_news()
             await workflow.wait_condition(lambda: self._has_news() or self._over())
         self._books.raise_untold()
+        self._script.raise_failure()
 
     def _over(self) -> bool:
         """A case that needs a human keeps its workflow: there it is shown, and there it is settled."""
@@ -172,7 +176,7 @@ class InvoiceWorkflow:
                 raise refuse(Code.INVOICE_NOT_CANCELABLE, reason=Attention.OUTCOME_UNKNOWN)
             self._story.cancel_requested = True
             key = ask.asked_by if ask is not None else ""
-            if self._order.is_sandbox:
+            if not self._order.asks_a_bank:
                 fact = BankFact(word="simulated", verdict=Verdict.CANCELED, seen_at=workflow.now())
             else:
                 fact = await self._bank.cancel(self._story.payment_id, key)
@@ -208,6 +212,8 @@ class InvoiceWorkflow:
         """Sandbox only: the simulated payer's act, through the same booking as the bank's word."""
         await self._until_issued()
         async with self._books.lock:
+            if self._story.attention is Attention.OUTCOME_UNKNOWN:  # a payer sees no bill that we do not know of
+                raise refuse(Code.ILLEGAL_TRANSITION, state=self._story.state, attention=self._story.attention)
             fact = BankFact(word="simulated", verdict=ask.verdict, seen_at=workflow.now())
             await self._books.settle(fact, reason=Reason.SIMULATED, asked_by=ask.asked_by)
             wanted = next_step(ask.verdict, cancel_requested=False)

@@ -36,12 +36,17 @@ class InvoiceLooks:
 
     async def first(self) -> None:
         """A resumed story reads before it may write: what it last knew may be long over."""
+        if not self._order.is_sandbox:
+            await self.take("what happened meanwhile?")
+
+    async def take(self, why: str) -> None:
+        """Reads an open bill and books what the bank says."""
         async with self._books.lock:
             payment_id = self._story.payment_id
-            if self._order.is_sandbox or payment_id is None or self._story.state not in OPEN:
+            if payment_id is None or self._story.state not in OPEN:
                 return
             try:
-                fact = await self._bank.read(payment_id, options.KASPI_READ, "what happened meanwhile?")
+                fact = await self._bank.read(payment_id, options.KASPI_READ, why)
             except ActivityError as error:
                 await self._unread(error)
                 return
@@ -52,7 +57,7 @@ class InvoiceLooks:
         async with self._books.lock:
             if self._story.state not in OPEN or self._story.payment_id is None:
                 return
-            if self._order.is_sandbox:
+            if not self._order.asks_a_bank:
                 await self._books.book("expired", state=State.EXPIRED, reason=Reason.EXPIRED)
                 return
             try:

@@ -62,7 +62,7 @@ class RefundWorkflow:
         await self._open()
         await self._await_turn()
         while self._books.standing.state is RefundState.PROCESSING:
-            await (self._simulated() if self._order.is_sandbox else self._bank.go_on())
+            await (self._bank.go_on() if self._order.asks_a_bank else self._simulated())
         await self._call_next()
         await self._books.all_told()
         return self._books.standing.state

@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
         Sums,
         read_back,
     )
+    from domain.scenario import Scene
     from runtime.temporal_names import TaskQueues
     from workflows import options
     from workflows.failures import cause_of, said_no
@@ -77,6 +78,7 @@ class RefundAtBank:
                 merchant_id=self._order.merchant_id,
                 connection_id=standing.connection_id,
                 payment_id=standing.bank_payment_id or 0,
+                scene=self._scene(),
             ),
             task_queue=TaskQueues(workflow.info().task_queue).kaspi,
             summary=why,
@@ -117,6 +119,14 @@ class RefundAtBank:
         elif verdict is ReadBack.SOMEBODY_ELSE:
             await self._books.ask_for_a_human(RefundAttention.REFUNDED_OUTSIDE)
         return verdict is ReadBack.NOT_EXECUTED
+
+    def _scene(self) -> Scene | None:
+        """The simulated bank keeps no books: it goes by ours."""
+        standing = self._books.standing
+        if self._order.scenario is None or not self._order.is_sandbox:
+            return None
+        gone = standing.paid - standing.refunded_outside - standing.expected
+        return Scene(scenario=self._order.scenario, paid=standing.paid, given_back=gone)
 
     def _processing(self) -> bool:
         return self._books.standing.state is RefundState.PROCESSING
@@ -201,6 +211,7 @@ class RefundAtBank:
             number=number,
             available=sums.available,
             outside=self.outside(sums, executed=False),
+            scene=self._scene(),
         )
         try:
             answer = await workflow.execute_activity_method(

@@ -215,8 +215,6 @@ def _action(decision: Decision) -> str:
     return "went_on"
 
 
-
-
 def is_open(standing: Standing, ref: ChargeRef) -> bool:
     """Is this the bill that is out?"""
     open_ = standing.open

@@ -11,6 +11,8 @@ from typing import Any, Generic, TypeVar
 
 from temporalio.testing import ActivityEnvironment
 
+from domain.scenario import Scene
+
 T = TypeVar("T")
 
 
@@ -116,6 +118,6 @@ class _Gateway:
 
 
 class _Directory(_Gateway):
-    async def of(self, merchant_id: str, connection_id: str | None) -> _Gateway:
-        bank = await self._process.call("of", self._real.of, (merchant_id, connection_id), {})
+    async def of(self, merchant_id: str, connection_id: str | None, scene: Scene | None = None) -> _Gateway:
+        bank = await self._process.call("of", self._real.of, (merchant_id, connection_id, scene), {})
         return _Gateway(self._process, bank)

@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities import failures
 from activities.adopting import AdoptPayment
+from activities.bank_calls import PaymentRef
 from activities.delivering import TestEndpoint
 from activities.issuing import IssueOutcome
 from activities.looking import BankView
@@ -84,6 +85,7 @@ class Scene:
         self.book = Book(self.order, endpoints)
         self.issue_answers: deque[IssueAnswer] = deque()
         self.looks: deque[BankFact | ApplicationError] = deque()
+        self.read: list[PaymentRef] = []
         self.cancels: deque[Verdict | ApplicationError] = deque()
         self.adoptions: deque[ApplicationError] = deque()
         self.posts: dict[str, deque[Attempted | ApplicationError]] = defaultdict(deque)
@@ -202,7 +204,8 @@ class Scene:
         refs = [DeliveryRef(id=f"whd_{self._name}_{self._news}_{to}", endpoint_id=to) for to in endpoints]
         return WatchEnded(health=health, deliveries=refs)
 
-    async def look(self) -> BankFact:
+    async def look(self, payment: PaymentRef) -> BankFact:
+        self.read.append(payment)
         await self.heard("look")
         await self.bank_reads_open.wait()
         said = self.looks.popleft() if self.looks else fact(Verdict.WAITING)

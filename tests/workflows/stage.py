@@ -109,7 +109,7 @@ class Stage:
 
     @activity.defn(name="kaspi.read_status")
     async def read_status(self, payment: PaymentRef) -> BankFact:
-        return await self._scene(payment.invoice_id).look()
+        return await self._scene(payment.invoice_id).look(payment)
 
     @activity.defn(name="kaspi.cancel_remote")
     async def cancel_remote(self, payment: PaymentRef) -> Verdict:

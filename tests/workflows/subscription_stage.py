@@ -183,12 +183,15 @@ class StagedSubscription:
             return await handle.result()
 
     async def row(self) -> Subscription:
-        rows = await self.stage.books.fetch(f"select {SUBSCRIPTION_COLUMNS} from subscriptions where id = :id", id=self.id)
+        rows = await self.stage.books.fetch(
+            f"select {SUBSCRIPTION_COLUMNS} from subscriptions where id = :id", id=self.id
+        )
         return to_subscription(rows[0])
 
     async def periods(self) -> list[tuple[int, str, str | None]]:
         rows = await self.stage.books.fetch(
-            "select number, state, reason from subscription_periods where subscription_id = :id order by number", id=self.id
+            "select number, state, reason from subscription_periods where subscription_id = :id order by number",
+            id=self.id,
         )
         return [(row["number"], row["state"], row["reason"]) for row in rows]
 

@@ -1,6 +1,6 @@
 """A sandbox invoice: created, paid, and partly refunded. Standard library only.
 
-    TOLEM_API=http://127.0.0.1:8000 TOLEM_KEY=tk_test_… python3 payment.py
+TOLEM_API=http://127.0.0.1:8000 TOLEM_KEY=tk_test_… python3 payment.py
 """
 
 import json
