@@ -15,6 +15,7 @@ from api.errors import HANDLERS
 from api.examples import add_examples
 from api.health import live, ready
 from api.pay import payment_page
+from api.rate_limits import add_headers
 from api.schemas import AmountSchema
 from api.services import Services
 from api.v1.audit_logs import audit_logs
@@ -48,6 +49,7 @@ from db.refund_reads import RefundReads
 from db.registry import MerchantRecords
 from db.replaying import Replaying
 from db.watches import Watches
+from domain.rate_limit import RateLimit
 from runtime import settings as conf
 from runtime.payload_codec import EncryptionCodec
 from runtime.secrets import SealBox
@@ -61,6 +63,7 @@ SECTIONS = (
     conf.Temporal,
     conf.Keys,
     conf.Api,
+    conf.RateLimits,
     conf.Invoices,
     conf.Reconciliation,
     conf.Webhooks,
@@ -128,6 +131,7 @@ def create_app(
         openapi_config=docs.openapi_config(public_url),
         cors_config=cors,
         request_max_body_size=MAX_BODY_BYTES,
+        before_send=[add_headers],
         plugins=[AmountSchema()],
         logging_config=None,
         debug=False,
@@ -164,6 +168,7 @@ def production_app(settings: conf.Settings) -> Litestar:
             reconciliation=settings[conf.Reconciliation],
             redeliveries=Redeliveries(pool),
             catalog=Catalog(pool),
+            rate_limit=RateLimit(settings[conf.RateLimits].per_minute, settings[conf.RateLimits].burst),
             deliveries=DeliveryReads(pool),
             replaying=Replaying(pool, Contracts(api.public_url)),
             jobs=JobReads(pool),

@@ -163,6 +163,7 @@ _ERROR_OF_STATUS = {
     404: TolemError(Code.NOT_FOUND),
     409: TolemError(Code.KASPI_NOT_CONNECTED),
     422: TolemError(Code.IDEMPOTENCY_KEY_REUSED),
+    429: TolemError(Code.RATE_LIMITED, details={"retry_after": "7", "per_minute": "60"}),
     502: TolemError(Code.KASPI_REFUSED, details={"invoice_id": _PENDING.id, "kaspi_code": "990000028"}),
     503: TolemError(Code.ENGINE_UNAVAILABLE),
 }

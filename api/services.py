@@ -18,6 +18,7 @@ from db.refund_reads import RefundReads
 from db.registry import MerchantRecords
 from db.replaying import Replaying
 from db.watches import Watches
+from domain.rate_limit import RateLimit
 from runtime.secrets import SealBox
 from runtime.settings import Api, Invoices, Reconciliation, Webhooks
 from webhooks.guard import EgressRules
@@ -49,5 +50,6 @@ class Services(msgspec.Struct, frozen=True):
     jobs: JobReads
     redeliveries: Redeliveries
     catalog: Catalog
+    rate_limit: RateLimit
     temporal_lag: float = 1.0
     streams: Streams = msgspec.field(default_factory=Streams)

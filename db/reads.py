@@ -14,11 +14,14 @@ from domain.bank import Scheme
 from domain.event import Endpoint
 from domain.invoice import Invoice, Kind, State
 from domain.merchant import Connection, Merchant, Mode, Principal
+from domain.rate_limit import Allowance, RateLimit
 
 COUNT_CAP = 10_000
 IDEMPOTENCY_DAYS = 30
 
-_AUTHENTICATE = text("select * from authenticate(:hash)")
+_AUTHENTICATE = text(
+    "select * from authenticate(:hash, cast(:per_minute as integer), cast(:burst as integer))"
+)
 _INVOICE = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and id = :id")
 _INVOICES = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and id = any(:ids)")
 _PAYER_VIEW = text("select * from payer_view(:id)")
@@ -109,10 +112,18 @@ class Reads:
         async with single_statement(self._engine) as connection:
             await connection.execute(text("select 1"))
 
-    async def authenticate(self, hashed: bytes) -> Principal | None:
-        """The principal of an API key's hash, None for an unknown or revoked key."""
+    async def authenticate(self, hashed: bytes, limit: RateLimit | None = None) -> Principal | None:
+        """The principal of an API key's hash, None for an unknown or revoked key.
+
+        With `limit`, which holds for keys without one of their own, it counts as a request: see `Principal.allowance`.
+        """
+        values = {
+            "hash": hashed,
+            "per_minute": None if limit is None else limit.per_minute,
+            "burst": None if limit is None else limit.burst,
+        }
         async with single_statement(self._engine) as connection:
-            row = (await connection.execute(_AUTHENTICATE, {"hash": hashed})).one_or_none()
+            row = (await connection.execute(_AUTHENTICATE, values)).one_or_none()
         if row is None:
             return None
         merchant = Merchant(
@@ -126,6 +137,7 @@ class Reads:
             database_now=row.database_now,
             connection_id=row.connection_id,
             connection_scheme=Scheme(row.connection_scheme) if row.connection_scheme else None,
+            allowance=None if row.limit_per_minute is None else _allowance(row),
         )
 
     async def kept_answer(self, merchant_id: str, mode: Mode, operation: str, key: str) -> KeptAnswer | None:
@@ -210,6 +222,15 @@ class Reads:
         async with as_merchant(self._engine, merchant_id) as connection:
             row = (await connection.execute(_CONNECTION, {"merchant": merchant_id})).mappings().one_or_none()
         return None if row is None else to_connection(row)
+
+
+def _allowance(row: Any) -> Allowance:
+    return Allowance(
+        limit=RateLimit(row.limit_per_minute, row.limit_burst),
+        remaining=row.limit_remaining,
+        full_after=row.limit_full_after,
+        retry_after=row.limit_retry_after,
+    )
 
 
 async def _created(connection: AsyncConnection, merchant_id: str, invoice_id: str) -> Created | None:

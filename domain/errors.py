@@ -35,6 +35,7 @@ class Code(StrEnum):
     WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint_disabled"
     REDELIVERY_RUNNING = "redelivery_running"
     LIMIT_REACHED = "limit_reached"
+    RATE_LIMITED = "rate_limited"
     CATALOG_ITEMS_REFUSED = "catalog_items_refused"
     CART_AMOUNT_MISMATCH = "cart_amount_mismatch"
     ENGINE_UNAVAILABLE = "engine_unavailable"
@@ -77,6 +78,7 @@ MESSAGES: dict[Code, str] = {
     Code.WEBHOOK_ENDPOINT_DISABLED: "The webhook endpoint is disabled or deleted; nothing is sent to it.",
     Code.REDELIVERY_RUNNING: "A redelivery to this endpoint is not over yet; see details.redelivery_id.",
     Code.LIMIT_REACHED: "There are as many of these as there may be; see details.limit.",
+    Code.RATE_LIMITED: "This key has made too many requests; nothing was done. Repeat after Retry-After seconds.",
     Code.CATALOG_ITEMS_REFUSED: "None of the items was made; what is wrong with each stands in errors.",
     Code.CART_AMOUNT_MISMATCH: "The amount is not what the cart comes to; see details.cart_amount. Leave amount out, or"
     " send that.",
@@ -92,6 +94,7 @@ MESSAGES: dict[Code, str] = {
 
 RETRYABLE = frozenset(
     {
+        Code.RATE_LIMITED,
         Code.ENGINE_UNAVAILABLE,
         Code.ENGINE_SLOW,
         Code.DATABASE_UNAVAILABLE,

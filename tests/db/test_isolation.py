@@ -13,6 +13,7 @@ from domain.event import AttemptOutcome
 from domain.ids import new_id
 from domain.invoice import State
 from domain.merchant import Mode
+from domain.rate_limit import RateLimit
 from domain.reconciliation import LineVerdict
 from domain.reconciliation_run import Line, NewRun, Source, Trigger
 from domain.redelivery import Redelivery, RedeliveryKind, RedeliveryState
@@ -27,7 +28,9 @@ REFUSED = asyncpg.InsufficientPrivilegeError
 async def furnished(books: Books, name: str) -> Shop:
     """A merchant with rows in every table."""
     shop = await books.merchant()
-    await books.registry.add_key(shop.id, Mode.LIVE, name, hashed=name.encode() * 4 + shop.id.encode(), hint="abcd")
+    hashed = name.encode() * 4 + shop.id.encode()
+    await books.registry.add_key(shop.id, Mode.LIVE, name, hashed=hashed, hint="abcd")
+    assert await books.reads.authenticate(hashed, RateLimit(60, 60))
     endpoint = await shop.endpoint()
     order = await shop.opened(idempotency_key="k")
     await shop.book(order.invoice_id, "lost", State.FAILED)
