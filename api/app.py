@@ -9,6 +9,8 @@ from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
 from api import auth, docs
+from api.apipay.docs import apipay_docs
+from api.apipay.routes import ROUTES
 from api.codec import codec_routes
 from api.error_pages import error_pages
 from api.errors import HANDLERS
@@ -32,6 +34,7 @@ from api.v1.refunds import RefundController, invoice_refunds, refund_invoice, si
 from api.v1.sandbox import simulate
 from api.v1.webhook_deliveries import WebhookDeliveryController, resend_event
 from api.v1.webhooks import WebhookController
+from contracts.apipay_answers import ApiPayAnswers
 from contracts.rendering import Contracts
 from contracts.v1 import V1
 from db.audit_reads import AuditReads
@@ -41,6 +44,7 @@ from db.endpoints import Endpoints
 from db.engine import create_engine
 from db.event_reads import EventReads
 from db.job_reads import JobReads
+from db.organizations import Organizations
 from db.reads import Reads
 from db.reconciliation_reads import ReconciliationReads
 from db.reconciliations import Reconciliations
@@ -104,7 +108,9 @@ def routes() -> list[Any]:
             kaspi_session,
         ],
     )
-    api = Router("/api", route_handlers=[v1, verify_organization], dependencies=dependencies)
+    # ApiPay's contract has a description of its own.
+    apipay = Router("/", route_handlers=ROUTES, include_in_schema=False)
+    api = Router("/api", route_handlers=[v1, verify_organization, apipay], dependencies=dependencies)
     return [api, live, ready, payment_page, error_pages, docs.assets_router()]
 
 
@@ -125,7 +131,7 @@ def create_app(
             allow_credentials=True,
         )
     app = Litestar(
-        route_handlers=[*routes(), *(extra_routes or [])],
+        route_handlers=[*routes(), *apipay_docs(public_url), *(extra_routes or [])],
         exception_handlers=HANDLERS,
         lifespan=lifespan or [],
         openapi_config=docs.openapi_config(public_url),
@@ -159,6 +165,7 @@ def production_app(settings: conf.Settings) -> Litestar:
             watches=Watches(pool),
             engine=Engine(client, TaskQueues(settings[conf.Worker].task_queue_prefix)),
             v1=V1(api.public_url),
+            apipay=ApiPayAnswers(api.public_url),
             box=SealBox(keys.seal),
             egress=EgressRules(allowed_hosts=frozenset(hooks.allowed_hosts), allow_http=hooks.allow_http),
             api=api,
@@ -168,6 +175,7 @@ def production_app(settings: conf.Settings) -> Litestar:
             reconciliation=settings[conf.Reconciliation],
             redeliveries=Redeliveries(pool),
             catalog=Catalog(pool),
+            organizations=Organizations(pool),
             rate_limit=RateLimit(settings[conf.RateLimits].per_minute, settings[conf.RateLimits].burst),
             deliveries=DeliveryReads(pool),
             replaying=Replaying(pool, Contracts(api.public_url)),

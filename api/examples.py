@@ -264,21 +264,21 @@ def add_examples(openapi: OpenAPI, shape: V1) -> None:
 def _describe(operation: Operation, answer: Any, shape: V1) -> None:
     name = operation.operation_id or ""
     if isinstance(operation.request_body, RequestBody):
-        _put(operation.request_body.content, _REQUESTS[name])
+        put(operation.request_body.content, _REQUESTS[name])
     for status, response in (operation.responses or {}).items():
         if not isinstance(response, OpenAPIResponse) or not response.content:
             continue
         if status.startswith("2"):
-            _put(response.content, answer)
+            put(response.content, answer)
         elif name == "ready":
-            _put(response.content, {"status": "unavailable", "database": "ok", "engine": "unavailable"})
+            put(response.content, {"status": "unavailable", "database": "ok", "engine": "unavailable"})
         elif int(status) in _ERROR_OF_STATUS:
             error = _ERROR_OF_STATUS[int(status)]
             if int(status) == STATUS[Code.INVOICE_ALREADY_PAID]:
                 error = _CONFLICTS.get(name, error)
             if int(status) == STATUS[Code.CATALOG_ITEMS_REFUSED] and name == "createCatalogItems":
                 error = catalog_examples.REFUSED
-            _put(response.content, shape.error(error, _REQUEST_ID, _AT))
+            put(response.content, shape.error(error, _REQUEST_ID, _AT))
 
 
 def _json(value: Any) -> str:
@@ -299,7 +299,8 @@ def _with_nulls(value: Any) -> Any:
     return _Kept.NULL if value is None else value
 
 
-def _put(content: dict[str, OpenAPIMediaType], value: Any) -> None:
+def put(content: dict[str, OpenAPIMediaType], value: Any) -> None:
+    """The one example of a body, nulls and all."""
     plain = _with_nulls(msgspec.to_builtins(value))
     for media in content.values():
         media.examples = {"example": Example(value=plain)}

@@ -3,6 +3,7 @@
 import msgspec
 
 from api.streams import Streams
+from contracts.apipay_answers import ApiPayAnswers
 from contracts.v1 import V1
 from db.audit_reads import AuditReads
 from db.catalog import Catalog
@@ -10,6 +11,7 @@ from db.delivery_reads import DeliveryReads
 from db.endpoints import Endpoints
 from db.event_reads import EventReads
 from db.job_reads import JobReads
+from db.organizations import Organizations
 from db.reads import Reads
 from db.reconciliation_reads import ReconciliationReads
 from db.reconciliations import Reconciliations
@@ -37,6 +39,7 @@ class Services(msgspec.Struct, frozen=True):
     watches: Watches
     engine: Engine
     v1: V1
+    apipay: ApiPayAnswers
     box: SealBox
     egress: EgressRules
     api: Api
@@ -51,5 +54,6 @@ class Services(msgspec.Struct, frozen=True):
     redeliveries: Redeliveries
     catalog: Catalog
     rate_limit: RateLimit
+    organizations: Organizations
     temporal_lag: float = 1.0
     streams: Streams = msgspec.field(default_factory=Streams)

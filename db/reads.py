@@ -23,6 +23,8 @@ _AUTHENTICATE = text(
     "select * from authenticate(:hash, cast(:per_minute as integer), cast(:burst as integer))"
 )
 _INVOICE = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and id = :id")
+_INVOICE_BY_NUMBER = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and number = :number")
+_NUMBERS = text("select id, number from invoices where merchant_id = :merchant and id = any(:ids)")
 _INVOICES = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and id = any(:ids)")
 _PAYER_VIEW = text("select * from payer_view(:id)")
 _KEPT = text(
@@ -43,6 +45,10 @@ _ENDPOINTS = text(
 _ENDPOINT = text(
     f"select {ENDPOINT_COLUMNS} from webhook_endpoints"
     " where merchant_id = :merchant and id = :id and deleted_at is null"
+)
+_ENDPOINT_BY_NUMBER = text(
+    f"select {ENDPOINT_COLUMNS} from webhook_endpoints"
+    " where merchant_id = :merchant and number = :number and deleted_at is null"
 )
 _CONNECTION = text(f"select {CONNECTION_COLUMNS} from connections where merchant_id = :merchant and active = 1")
 
@@ -171,6 +177,19 @@ class Reads:
             row = found.mappings().one_or_none()
         return None if row is None else to_invoice(row)
 
+    async def invoice_by_number(self, merchant_id: str, number: int) -> Invoice | None:
+        """One invoice of this merchant by its number."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            found = await connection.execute(_INVOICE_BY_NUMBER, {"merchant": merchant_id, "number": number})
+            row = found.mappings().one_or_none()
+        return None if row is None else to_invoice(row)
+
+    async def invoice_numbers(self, merchant_id: str, ids: list[str]) -> dict[str, int]:
+        """The numbers of those invoices that exist."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            found = await connection.execute(_NUMBERS, {"merchant": merchant_id, "ids": ids})
+            return {row.id: row.number for row in found}
+
     async def payer_view(self, invoice_id: str) -> PayerView | None:
         """What the payer may see; the unguessable id is the permission."""
         async with single_statement(self._engine) as connection:
@@ -214,6 +233,13 @@ class Reads:
         """One endpoint."""
         async with as_merchant(self._engine, merchant_id) as connection:
             found = await connection.execute(_ENDPOINT, {"merchant": merchant_id, "id": endpoint_id})
+            row = found.mappings().one_or_none()
+        return None if row is None else to_endpoint(row)
+
+    async def endpoint_by_number(self, merchant_id: str, number: int) -> Endpoint | None:
+        """One endpoint by its number."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            found = await connection.execute(_ENDPOINT_BY_NUMBER, {"merchant": merchant_id, "number": number})
             row = found.mappings().one_or_none()
         return None if row is None else to_endpoint(row)
 

@@ -63,6 +63,7 @@ begin
             select r.full_at into full_again from rate_limits r where r.key_id = found_key;
             wait := extract(epoch from full_again + step - asked - step * room);
         end if;
+        full_again := coalesce(full_again, asked);  -- an operator has just taken the row away: nothing is used up
         used := full_again - asked;
         left_over := greatest(0, floor(extract(epoch from step * room - used) / extract(epoch from step)));
     end if;

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
+from db.organizations import Organizations
 from db.reconciliations import Reconciliations
 from db.redeliveries import Redeliveries
 from domain.cart import AskedItem
@@ -19,7 +20,7 @@ from domain.reconciliation_run import Line, NewRun, Source, Trigger
 from domain.redelivery import Redelivery, RedeliveryKind, RedeliveryState
 from domain.refund import RefundState
 from domain.statement import Operation, StatementRow
-from tests.db.books import Books, Shop, role
+from tests.db.books import BIN, Books, Shop, role
 from tests.db.carts import new, paid_cart, stocked
 
 REFUSED = asyncpg.InsufficientPrivilegeError
@@ -61,6 +62,7 @@ async def furnished(books: Books, name: str) -> Shop:
         finished_at=None,
     )
     await Redeliveries(books.app).open(redelivery, request_id="req_1")
+    await Organizations(books.app).start(shop.id, BIN, is_sandbox=False, asked_by="key_1", request_id="req_1")
     await _reconciled(books, shop)
     await stocked(shop, new())
     await shop.refund(await paid_cart(shop, (100, 1000)), items=[AskedItem(position=1)])
