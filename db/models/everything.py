@@ -3,4 +3,14 @@
 from db.models import audit, catalog, invoices, merchants, organizations, reconciliation, refunds, webhooks
 from db.models.base import metadata
 
-__all__ = ["audit", "catalog", "invoices", "merchants", "metadata", "organizations", "reconciliation", "refunds", "webhooks"]
+__all__ = [
+    "audit",
+    "catalog",
+    "invoices",
+    "merchants",
+    "metadata",
+    "organizations",
+    "reconciliation",
+    "refunds",
+    "webhooks",
+]
