@@ -6,7 +6,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # comes with schemathesis, its stubs do not
 
 from dev.migrations import ROOT
 
