@@ -9,12 +9,15 @@ from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
 from api import auth, docs
+from api.apipay.docs import apipay_docs
+from api.apipay.routes import ROUTES
 from api.codec import codec_routes
 from api.error_pages import error_pages
 from api.errors import HANDLERS
 from api.examples import add_examples
 from api.health import live, ready
 from api.pay import payment_page
+from api.rate_limits import add_headers
 from api.schemas import AmountSchema
 from api.services import Services
 from api.v1.audit_logs import audit_logs
@@ -35,6 +38,7 @@ from api.v1.subscriptions import SubscriptionController
 from api.v1.test_clocks import TestClockController
 from api.v1.webhook_deliveries import WebhookDeliveryController, resend_event
 from api.v1.webhooks import WebhookController
+from contracts.apipay_answers import ApiPayAnswers
 from contracts.rendering import Contracts
 from contracts.v1 import V1
 from db.audit_reads import AuditReads
@@ -44,6 +48,7 @@ from db.endpoints import Endpoints
 from db.engine import create_engine
 from db.event_reads import EventReads
 from db.job_reads import JobReads
+from db.organizations import Organizations
 from db.reads import Reads
 from db.reconciliation_reads import ReconciliationReads
 from db.reconciliations import Reconciliations
@@ -54,6 +59,7 @@ from db.replaying import Replaying
 from db.subscription_reads import SubscriptionReads
 from db.test_clocks import TestClocks
 from db.watches import Watches
+from domain.rate_limit import RateLimit
 from runtime import settings as conf
 from runtime.payload_codec import EncryptionCodec
 from runtime.secrets import SealBox
@@ -67,6 +73,7 @@ SECTIONS = (
     conf.Temporal,
     conf.Keys,
     conf.Api,
+    conf.RateLimits,
     conf.Invoices,
     conf.Reconciliation,
     conf.Webhooks,
@@ -111,7 +118,9 @@ def routes() -> list[Any]:
             kaspi_session,
         ],
     )
-    api = Router("/api", route_handlers=[v1, verify_organization], dependencies=dependencies)
+    # ApiPay's contract has a description of its own.
+    apipay = Router("/", route_handlers=ROUTES, include_in_schema=False)
+    api = Router("/api", route_handlers=[v1, verify_organization, apipay], dependencies=dependencies)
     return [api, live, ready, payment_page, error_pages, docs.assets_router()]
 
 
@@ -132,12 +141,13 @@ def create_app(
             allow_credentials=True,
         )
     app = Litestar(
-        route_handlers=[*routes(), *(extra_routes or [])],
+        route_handlers=[*routes(), *apipay_docs(public_url), *(extra_routes or [])],
         exception_handlers=HANDLERS,
         lifespan=lifespan or [],
         openapi_config=docs.openapi_config(public_url),
         cors_config=cors,
         request_max_body_size=MAX_BODY_BYTES,
+        before_send=[add_headers],
         plugins=[AmountSchema()],
         logging_config=None,
         debug=False,
@@ -165,6 +175,7 @@ def production_app(settings: conf.Settings) -> Litestar:
             watches=Watches(pool),
             engine=Engine(client, TaskQueues(settings[conf.Worker].task_queue_prefix)),
             v1=V1(api.public_url),
+            apipay=ApiPayAnswers(api.public_url),
             box=SealBox(keys.seal),
             egress=EgressRules(allowed_hosts=frozenset(hooks.allowed_hosts), allow_http=hooks.allow_http),
             api=api,
@@ -176,6 +187,8 @@ def production_app(settings: conf.Settings) -> Litestar:
             catalog=Catalog(pool),
             subscriptions=SubscriptionReads(pool),
             clocks=TestClocks(pool),
+            organizations=Organizations(pool),
+            rate_limit=RateLimit(settings[conf.RateLimits].per_minute, settings[conf.RateLimits].burst),
             deliveries=DeliveryReads(pool),
             replaying=Replaying(pool, Contracts(api.public_url)),
             jobs=JobReads(pool),

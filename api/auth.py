@@ -5,6 +5,7 @@ from typing import Any
 import structlog
 from litestar import Request
 
+from api.rate_limits import admit
 from api.services import Services
 from domain.errors import Code, TolemError
 from domain.merchant import Mode, Principal
@@ -18,15 +19,16 @@ async def services_of(request: Request[Any, Any, Any]) -> Services:
 
 
 async def principal_of(request: Request[Any, Any, Any], services: Services) -> Principal:
-    """The principal of the key (dependency `principal`); 401 without a valid one."""
+    """The principal of the key (dependency `principal`); 401 without a valid one, 429 beyond its limit."""
     key = request.headers.get("x-api-key", "")
     # The checksum in the key refuses typos and noise without asking the database.
     if api_key_mode(key) is None:
         raise TolemError(Code.UNAUTHORIZED)
-    principal = await services.reads.authenticate(hash_api_key(key))
+    principal = await services.reads.authenticate(hash_api_key(key), services.rate_limit)
     if principal is None:
         raise TolemError(Code.UNAUTHORIZED)
     structlog.contextvars.bind_contextvars(merchant=principal.merchant.id, api_key=principal.key_id)
+    admit(request.scope, principal.allowance)
     return principal
 
 

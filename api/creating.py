@@ -8,9 +8,9 @@ from litestar import MediaType, Response
 
 from api.asking import ask_engine
 from api.carts import AskedCart, priced
-from api.idempotency import fingerprint, replay
+from api.idempotency import fingerprint, replay, replayed
 from api.services import Services
-from db.reads import Created
+from db.reads import Created, KeptAnswer
 from domain.bank import Scheme
 from domain.cart import InvoiceItem
 from domain.errors import Code, TolemError
@@ -21,7 +21,10 @@ from domain.scenarios import scenario_of
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for, checked: amount in tiyn (None where the cart says it), phone normal."""
+    """What is asked for, checked: amount in tiyn (None where the cart says it), phone normal.
+
+    `endpoint_id` is the one webhook endpoint to tell of it; without one all are told.
+    """
 
     operation: str
     kind: Kind
@@ -31,18 +34,29 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     phone: str | None = None
     description: str | None = None
     external_order_id: str | None = None
+    endpoint_id: str | None = None
 
 
 async def create_bill(
     services: Services, principal: Principal, bill: Bill, *, key: str | None, request_id: str
 ) -> Response[Any]:
-    """The creation's answer: 201, or the error that says why nothing was issued (400, 409, 422, 502, 503)."""
+    """The creation's answer in v1: 201, or the error that says why nothing was issued (400, 409, 422, 502, 503)."""
+    made = await make_bill(services, principal, bill, key=key, request_id=request_id)
+    return replayed(made) if isinstance(made, KeptAnswer) else _answer(services, made, request_id)
+
+
+async def make_bill(
+    services: Services, principal: Principal, bill: Bill, *, key: str | None, request_id: str
+) -> Created | KeptAnswer:
+    """The bill with what its creation came to, or the answer that stands for the key; `TolemError` where there is none.
+
+    A bill that the bank refused is a bill too: `contracts.issuing.not_issued` says so.
+    """
     print_ = _fingerprint(principal, bill)
     if key is not None:
         kept = await services.reads.kept_answer(principal.merchant.id, _mode(bill), bill.operation, key)
-        replayed = replay(kept, print_) if kept else None
-        if replayed is not None:
-            return replayed
+        if kept is not None and replay(kept, print_) is not None:
+            return kept
     _must_be_possible(principal, bill)
     # Only now: what was in the catalog when a kept answer was given may not be there any more.
     amount, items = await _sold(services, principal, bill)
@@ -52,7 +66,7 @@ async def create_bill(
         raise TolemError(Code.ENGINE_UNAVAILABLE)
     if created.fingerprint is not None and created.fingerprint != order.fingerprint:
         raise TolemError(Code.IDEMPOTENCY_KEY_REUSED)
-    return _answer(services, created, request_id)
+    return created
 
 
 def _mode(bill: Bill) -> Mode:
@@ -63,7 +77,8 @@ def _fingerprint(principal: Principal, bill: Bill) -> str:
     """Of what was asked for: with the same key a cart is the same whatever its items cost meanwhile."""
     asked = (bill.kind, bill.amount, bill.is_sandbox, bill.phone, bill.description, bill.external_order_id)
     cart = () if bill.cart is None else (bill.cart,)
-    return fingerprint(principal.id_salt, bill.operation, *asked, *cart)
+    told = () if bill.endpoint_id is None else ("endpoint", bill.endpoint_id)
+    return fingerprint(principal.id_salt, bill.operation, *asked, *cart, *told)
 
 
 async def _sold(services: Services, principal: Principal, bill: Bill) -> tuple[int, list[InvoiceItem]]:
@@ -110,6 +125,7 @@ def _order(
         description=bill.description,
         external_order_id=bill.external_order_id,
         idempotency_key=key,
+        endpoint_id=bill.endpoint_id,
         discount_percentage=None if bill.cart is None else bill.cart.discount,
         items=items,
         scenario=scenario_of(is_sandbox=bill.is_sandbox, kind=bill.kind, phone=bill.phone, amount=amount),

@@ -13,12 +13,26 @@ DOCS_PATH = "/api/docs"
 ASSETS_PATH = "/assets/docs"
 ASSETS = Path(__file__).parent / "static" / "swagger-ui"
 
-_PAGE = f"""<!doctype html>
+_INTRODUCTION = """
+Payments by Kaspi Pay: send a bill to a phone, show a QR, share a link; a signed webhook tells what became of it.
+
+* **Key**: header `X-API-Key`. A `tk_test_…` key makes sandbox objects only, a `tk_live_…` key makes both.
+* **Repeat safely**: send `Idempotency-Key` with every creation. The same key gives the same answer and no second bill.
+* **Answers of doubt**: `status: processing` with `attention: kaspi_outcome_unknown` means that the bank's answer was
+  lost. The bill is held, never repeated; an operator settles it, and a webhook tells.
+* **Coming from ApiPay?** Its contract is served beside this one: [/api/docs/apipay](/api/docs/apipay).
+* **Errors** have one shape; `error` is stable, `errors` names every wrong field, `retryable` says whether to repeat.
+"""
+
+
+def page(title: str, url: str) -> bytes:
+    """Swagger UI over the description at `url`."""
+    return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Tölem API</title>
+<title>{title}</title>
 <link rel="icon" href="{ASSETS_PATH}/favicon-32x32.png">
 <link rel="stylesheet" href="{ASSETS_PATH}/swagger-ui.css">
 <style>body {{ margin: 0 }} .swagger-ui .topbar {{ display: none }}</style>
@@ -28,23 +42,13 @@ _PAGE = f"""<!doctype html>
 <script src="{ASSETS_PATH}/swagger-ui-bundle.js"></script>
 <script>
 SwaggerUIBundle({{
-  url: "{DOCS_PATH}/openapi.json", dom_id: "#docs", deepLinking: true, persistAuthorization: true,
+  url: "{url}", dom_id: "#docs", deepLinking: true, persistAuthorization: true,
   displayRequestDuration: true, tryItOutEnabled: true, docExpansion: "list", defaultModelsExpandDepth: 0,
 }});
 </script>
 </body>
 </html>
-"""
-
-_INTRODUCTION = """
-Payments by Kaspi Pay: send a bill to a phone, show a QR, share a link; a signed webhook tells what became of it.
-
-* **Key**: header `X-API-Key`. A `tk_test_…` key makes sandbox objects only, a `tk_live_…` key makes both.
-* **Repeat safely**: send `Idempotency-Key` with every creation. The same key gives the same answer and no second bill.
-* **Answers of doubt**: `status: processing` with `attention: kaspi_outcome_unknown` means that the bank's answer was
-  lost. The bill is held, never repeated; an operator settles it, and a webhook tells.
-* **Errors** have one shape; `error` is stable, `errors` names every wrong field, `retryable` says whether to repeat.
-"""
+""".encode()
 
 
 class DocsPage(OpenAPIRenderPlugin):
@@ -52,7 +56,7 @@ class DocsPage(OpenAPIRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """The page; the schema is fetched by it."""
-        return _PAGE.encode()
+        return page("Tölem API", f"{DOCS_PATH}/openapi.json")
 
 
 def openapi_config(public_url: str) -> OpenAPIConfig:

@@ -1,4 +1,4 @@
-"""Every failure to the v1 contract's error body. Nothing of a stack trace, SQL or upstream text leaks."""
+"""Every failure to the error body of the contract spoken. Nothing of a stack trace, SQL or upstream text leaks."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from api.request_ids import request_id_of
 from api.services import Services
+from contracts import apipay_answers
 from contracts.v1 import STATUS
 from db.errors import DatabaseUnavailable
 from domain.errors import Code, FieldError, TolemError, invalid
@@ -23,6 +24,8 @@ _BY_STATUS = {
     413: Code.PAYLOAD_TOO_LARGE,
     415: Code.UNSUPPORTED_MEDIA_TYPE,
 }
+APIPAY = ("/api/invoices", "/api/refunds", "/api/recurring-invoices", "/api/organizations")
+SHARED = "/api/organizations/verify"
 RETRY_AFTER_SECONDS = 2
 _RETRY_AFTER = {Code.ENGINE_UNAVAILABLE, Code.ENGINE_SLOW, Code.DATABASE_UNAVAILABLE, Code.CREATION_IN_DOUBT}
 
@@ -31,12 +34,28 @@ AnyRequest = Request[Any, Any, Any]
 
 def answer(request: AnyRequest, error: TolemError) -> Response[Any]:
     """The error as an HTTP answer."""
-    services: Services = request.app.state.services
-    body = services.v1.error(error, request_id_of(request.scope), datetime.now(UTC))
+    status, body = _told(request, error)
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.code in _RETRY_AFTER else {}
     if error.code is Code.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'ApiKey realm="tolem"'
-    return Response(body, status_code=STATUS[error.code], headers=headers, media_type=MediaType.JSON)
+    return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
+
+
+def _told(request: AnyRequest, error: TolemError) -> tuple[int, Any]:
+    """Status and body in the words of the contract that was spoken to."""
+    request_id = request_id_of(request.scope)
+    if speaks_apipay(request):
+        return apipay_answers.status_of(error), apipay_answers.error_answer(error, request_id)
+    services: Services = request.app.state.services
+    return STATUS[error.code], services.v1.error(error, request_id, datetime.now(UTC))
+
+
+def speaks_apipay(request: AnyRequest) -> bool:
+    """Whether the request is one of ApiPay's contract; the address both have is v1's where there is no body."""
+    path = request.scope["path"].rstrip("/")
+    if path == SHARED:
+        return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    return path.startswith(APIPAY)
 
 
 def on_tolem_error(request: AnyRequest, error: TolemError) -> Response[Any]:

@@ -173,6 +173,7 @@ _ERROR_OF_STATUS = {
     404: TolemError(Code.NOT_FOUND),
     409: TolemError(Code.KASPI_NOT_CONNECTED),
     422: TolemError(Code.IDEMPOTENCY_KEY_REUSED),
+    429: TolemError(Code.RATE_LIMITED, details={"retry_after": "7", "per_minute": "60"}),
     502: TolemError(Code.KASPI_REFUSED, details={"invoice_id": _PENDING.id, "kaspi_code": "990000028"}),
     503: TolemError(Code.ENGINE_UNAVAILABLE),
 }
@@ -278,14 +279,14 @@ def add_examples(openapi: OpenAPI, shape: V1) -> None:
 def _describe(operation: Operation, answer: Any, shape: V1) -> None:
     name = operation.operation_id or ""
     if isinstance(operation.request_body, RequestBody):
-        _put(operation.request_body.content, _REQUESTS[name])
+        put(operation.request_body.content, _REQUESTS[name])
     for status, response in (operation.responses or {}).items():
         if not isinstance(response, OpenAPIResponse) or not response.content:
             continue
         if status.startswith("2"):
-            _put(response.content, answer)
+            put(response.content, answer)
         elif name == "ready":
-            _put(response.content, {"status": "unavailable", "database": "ok", "engine": "unavailable"})
+            put(response.content, {"status": "unavailable", "database": "ok", "engine": "unavailable"})
         elif int(status) in _ERROR_OF_STATUS:
             error = _ERROR_OF_STATUS[int(status)]
             if int(status) == STATUS[Code.INVOICE_ALREADY_PAID]:
@@ -294,7 +295,7 @@ def _describe(operation: Operation, answer: Any, shape: V1) -> None:
                 error = TolemError(Code.TEST_KEY_REQUIRED)
             if int(status) == STATUS[Code.CATALOG_ITEMS_REFUSED] and name == "createCatalogItems":
                 error = catalog_examples.REFUSED
-            _put(response.content, shape.error(error, _REQUEST_ID, _AT))
+            put(response.content, shape.error(error, _REQUEST_ID, _AT))
 
 
 def _json(value: Any) -> str:
@@ -315,7 +316,8 @@ def _with_nulls(value: Any) -> Any:
     return _Kept.NULL if value is None else value
 
 
-def _put(content: dict[str, OpenAPIMediaType], value: Any) -> None:
+def put(content: dict[str, OpenAPIMediaType], value: Any) -> None:
+    """The one example of a body, nulls and all."""
     plain = _with_nulls(msgspec.to_builtins(value))
     for media in content.values():
         media.examples = {"example": Example(value=plain)}

@@ -48,6 +48,11 @@ def replay(kept: KeptAnswer, wanted: str) -> Response[Any] | None:
     """The kept answer byte by byte, None while the first request is still being handled."""
     if kept.fingerprint != wanted:
         raise TolemError(Code.IDEMPOTENCY_KEY_REUSED)
-    if kept.status is None or kept.body is None:
-        return None
+    return None if kept.status is None else replayed(kept)
+
+
+def replayed(kept: KeptAnswer) -> Response[Any]:
+    """The kept answer byte by byte; its body is known to be of the same request, which has been handled."""
+    if kept.status is None:
+        raise AssertionError("nothing is kept yet")
     return Response(kept.body, status_code=kept.status, headers=REPLAYED, media_type=MediaType.JSON)

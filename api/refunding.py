@@ -7,8 +7,9 @@ import msgspec
 from litestar import MediaType, Response
 
 from api.asking import ask_engine
-from api.idempotency import fingerprint, replay
+from api.idempotency import fingerprint, replay, replayed
 from api.services import Services
+from db.reads import KeptAnswer
 from db.refund_reads import CreatedRefund
 from domain.cart import AskedItem
 from domain.errors import Code, TolemError
@@ -35,14 +36,21 @@ class AskedRefund(msgspec.Struct, frozen=True, kw_only=True):
 async def create_refund(
     services: Services, principal: Principal, invoice: Invoice, asked: AskedRefund, *, key: str | None, request_id: str
 ) -> Response[Any]:
-    """The answer: 201 with the refund as it was recorded, or the error that says why there is none (409, 503)."""
+    """The answer in v1: 201 with the refund as it was recorded, or the error that says why there is none (409, 503)."""
+    made = await make_refund(services, principal, invoice, asked, key=key, request_id=request_id)
+    return replayed(made) if isinstance(made, KeptAnswer) else _answer(services, made, request_id)
+
+
+async def make_refund(
+    services: Services, principal: Principal, invoice: Invoice, asked: AskedRefund, *, key: str | None, request_id: str
+) -> CreatedRefund | KeptAnswer:
+    """The refund as it was recorded, or the answer that stands for the key; `TolemError` where there is none."""
     order = _order(services, principal, invoice, asked, key, request_id)
     merchant = principal.merchant.id
     if key is not None:
         kept = await services.reads.kept_answer(merchant, _mode(invoice), OPERATION, key)
-        replayed = replay(kept, order.fingerprint) if kept else None
-        if replayed is not None:
-            return replayed
+        if kept is not None and replay(kept, order.fingerprint) is not None:
+            return kept
     _must_be_possible(invoice, asked)
     created = await ask_engine(
         services,
@@ -55,7 +63,7 @@ async def create_refund(
         raise TolemError(Code.ENGINE_UNAVAILABLE)
     if created.fingerprint is not None and created.fingerprint != order.fingerprint:
         raise TolemError(Code.IDEMPOTENCY_KEY_REUSED)
-    return _answer(services, created, request_id)
+    return created
 
 
 def _mode(invoice: Invoice) -> Mode:

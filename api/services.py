@@ -3,6 +3,7 @@
 import msgspec
 
 from api.streams import Streams
+from contracts.apipay_answers import ApiPayAnswers
 from contracts.v1 import V1
 from db.audit_reads import AuditReads
 from db.catalog import Catalog
@@ -10,6 +11,7 @@ from db.delivery_reads import DeliveryReads
 from db.endpoints import Endpoints
 from db.event_reads import EventReads
 from db.job_reads import JobReads
+from db.organizations import Organizations
 from db.reads import Reads
 from db.reconciliation_reads import ReconciliationReads
 from db.reconciliations import Reconciliations
@@ -20,6 +22,7 @@ from db.replaying import Replaying
 from db.subscription_reads import SubscriptionReads
 from db.test_clocks import TestClocks
 from db.watches import Watches
+from domain.rate_limit import RateLimit
 from runtime.secrets import SealBox
 from runtime.settings import Api, Invoices, Reconciliation, Webhooks
 from webhooks.guard import EgressRules
@@ -38,6 +41,7 @@ class Services(msgspec.Struct, frozen=True):
     watches: Watches
     engine: Engine
     v1: V1
+    apipay: ApiPayAnswers
     box: SealBox
     egress: EgressRules
     api: Api
@@ -53,5 +57,7 @@ class Services(msgspec.Struct, frozen=True):
     catalog: Catalog
     subscriptions: SubscriptionReads
     clocks: TestClocks
+    rate_limit: RateLimit
+    organizations: Organizations
     temporal_lag: float = 1.0
     streams: Streams = msgspec.field(default_factory=Streams)

@@ -19,8 +19,8 @@ from dev.system import System
 
 PARTS = ("postgres", "temporal", "emulator", "worker", "api")
 RAW_WORKER = "raw worker"
-# As docker-compose.yml runs it, and with no line a request in the logs.
-SHIPPED = {"TOLEM_WORKER_SANDBOX": "false", "TOLEM_LOG_LEVEL": "warning"}
+# As docker-compose.yml runs it, with no line a request in the logs and no limit of requests.
+SHIPPED = {"TOLEM_WORKER_SANDBOX": "false", "TOLEM_LOG_LEVEL": "warning", "TOLEM_RATE_LIMIT_PER_MINUTE": "0"}
 _READY_SECONDS = 90.0
 _TAIL_LINES = 30
 

@@ -3,7 +3,9 @@
 import rich_click as click
 
 from commands.shared import console, operator_registry, run, table
+from db.registry import ApiKeyRow
 from domain.merchant import Mode
+from domain.rate_limit import MAX_BURST, MAX_PER_MINUTE, RateLimit
 from operations.keys import add_key, add_merchant
 
 
@@ -68,12 +70,40 @@ def keys_list(merchant_id: str) -> None:
     """List a merchant's keys."""
 
     async def work() -> None:
-        rows = table("id", "mode", "name", "ends with", "since", "revoked")
+        rows = table("id", "mode", "name", "ends with", "limit", "since", "revoked")
         async with operator_registry() as registry:
             for one in await registry.keys(merchant_id):
                 revoked = f"{one.revoked_at:%Y-%m-%d %H:%M}" if one.revoked_at else ""
-                rows.add_row(one.id, one.mode, one.name, one.hint, f"{one.created_at:%Y-%m-%d}", revoked)
+                rows.add_row(
+                    one.id, one.mode, one.name, one.hint, _limit_of(one), f"{one.created_at:%Y-%m-%d}", revoked
+                )
         console.print(rows)
+
+    run(work())
+
+
+def _limit_of(key: ApiKeyRow) -> str:
+    if key.rate_per_minute is None:
+        return "default"
+    return f"{key.rate_per_minute}/min, burst {key.rate_burst}" if key.rate_per_minute else "none"
+
+
+@keys.command("limit")
+@click.argument("key_id")
+@click.option("--per-minute", type=click.IntRange(0, MAX_PER_MINUTE), help="Requests a minute; 0 is no limit.")
+@click.option("--burst", type=click.IntRange(1, MAX_BURST), help="Requests at once; by default those of a minute.")
+@click.option("--default", "default_", is_flag=True, help="Back to the limit of the settings.")
+def keys_limit(key_id: str, per_minute: int | None, burst: int | None, *, default_: bool) -> None:
+    """Give a key a rate limit of its own, from the next request on."""
+    if default_ is (per_minute is not None) or (default_ and burst is not None):
+        raise click.UsageError("Give --per-minute (and --burst), or --default.")
+    limit = None if per_minute is None else RateLimit(per_minute, burst or max(1, per_minute))
+
+    async def work() -> None:
+        async with operator_registry() as registry:
+            if not await registry.limit_key(key_id, limit):
+                raise click.ClickException("There is no such valid key; see `tolem keys list`.")
+        console.print("default" if limit is None else f"{limit.per_minute} a minute, {limit.burst} at once")
 
     run(work())
 

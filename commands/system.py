@@ -9,7 +9,8 @@ from commands.shared import console, run, table
 from runtime import settings as conf
 from runtime.temporal import connect, register_search_attributes
 
-OPENAPI_FILE = Path(__file__).parent.parent / "docs" / "openapi" / "v1.json"
+OPENAPI_FOLDER = Path(__file__).parent.parent / "docs" / "openapi"
+PUBLIC_URL = "http://127.0.0.1:8000"
 
 
 @click.command()
@@ -48,25 +49,33 @@ def temporal_register() -> None:
 
 @click.group()
 def openapi() -> None:
-    """The committed description of the API."""
+    """The committed descriptions of the API, one for each contract."""
 
 
-def _openapi() -> bytes:
-    from api.app import create_app  # noqa: PLC0415 -- only these two commands need the web framework
+def _openapi() -> dict[str, bytes]:
+    # Only these two commands need the web framework.
+    from api.apipay.docs import description  # noqa: PLC0415
+    from api.app import create_app  # noqa: PLC0415
 
-    schema = create_app("http://127.0.0.1:8000").openapi_schema.to_schema()
-    return msgspec.json.format(msgspec.json.encode(schema, order="sorted"), indent=2) + b"\n"
+    made = {"v1.json": create_app(PUBLIC_URL).openapi_schema, "apipay.json": description(PUBLIC_URL)}
+    return {
+        name: msgspec.json.format(msgspec.json.encode(one.to_schema(), order="sorted"), indent=2) + b"\n"
+        for name, one in made.items()
+    }
 
 
 @openapi.command("write")
 def openapi_write() -> None:
-    """Write `docs/openapi/v1.json` from the code."""
-    OPENAPI_FILE.parent.mkdir(parents=True, exist_ok=True)
-    OPENAPI_FILE.write_bytes(_openapi())
+    """Write `docs/openapi/*.json` from the code."""
+    OPENAPI_FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, content in _openapi().items():
+        (OPENAPI_FOLDER / name).write_bytes(content)
 
 
 @openapi.command("check")
 def openapi_check() -> None:
-    """Fail when `docs/openapi/v1.json` is not what the code makes."""
-    if not OPENAPI_FILE.exists() or OPENAPI_FILE.read_bytes() != _openapi():
-        raise click.ClickException(f"{OPENAPI_FILE.name} differs from the code: run `tolem openapi write`.")
+    """Fail when `docs/openapi/*.json` are not what the code makes."""
+    for name, content in _openapi().items():
+        file = OPENAPI_FOLDER / name
+        if not file.exists() or file.read_bytes() != content:
+            raise click.ClickException(f"{name} differs from the code: run `tolem openapi write`.")

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from contracts import v1_subscriptions
+from contracts.issuing import not_issued, payment_url
 from contracts.qr_image import qr_png, qr_svg
 from contracts.times import show, show_optional
 from contracts.v1_items import sold
@@ -28,7 +29,7 @@ from domain.cart import RefundItem
 from domain.catalog import format_count
 from domain.errors import MESSAGES, RETRYABLE, Code, TolemError
 from domain.event import API_VERSION, Endpoint
-from domain.invoice import Invoice, Kind, Reason, State, public_status
+from domain.invoice import Invoice, Kind, public_status
 from domain.merchant import Connection, Merchant
 from domain.money import CURRENCY, format_amount
 from domain.refund import Refund, available_for_refund
@@ -65,6 +66,8 @@ STATUS: dict[Code, int] = {
     Code.WEBHOOK_ENDPOINT_DISABLED: 409,
     Code.REDELIVERY_RUNNING: 409,
     Code.LIMIT_REACHED: 409,
+    Code.RATE_LIMITED: 429,
+    Code.VERIFICATION_EXPIRED: 410,
     Code.CATALOG_ITEMS_REFUSED: 422,
     Code.CART_AMOUNT_MISMATCH: 422,
     Code.SUBSCRIPTION_CLOSED: 409,
@@ -82,12 +85,6 @@ STATUS: dict[Code, int] = {
     Code.INTERNAL: 500,
 }
 
-_NOT_ISSUED = {
-    Reason.REFUSED: Code.KASPI_REFUSED,
-    Reason.MISCONFIGURED: Code.KASPI_MISCONFIGURED,
-    Reason.UNAVAILABLE: Code.KASPI_UNAVAILABLE,
-}
-
 
 class V1:
     """Renders the contract for one public address; the `Renderer` of the books."""
@@ -97,9 +94,7 @@ class V1:
 
     def payment_url(self, invoice: Invoice) -> str | None:
         """Where the payer goes: the bank's link, or our page that shows the QR or how to find the bill."""
-        if invoice.bank_payment_id is None:
-            return None  # not issued, or not known to be: there is nothing to pay
-        return invoice.payment_link or f"{self._public_url}/pay/{invoice.id}"
+        return payment_url(self._public_url, invoice)
 
     def invoice(self, invoice: Invoice) -> InvoiceJson:
         """The JSON of an invoice."""
@@ -200,13 +195,11 @@ class V1:
 
     def creation_answer(self, invoice: Invoice, request_id: str) -> tuple[int, bytes]:
         """201 with the invoice, or the error that says why the bank has no such bill."""
-        code = _NOT_ISSUED.get(invoice.status_reason) if invoice.status_reason else None
-        if invoice.state is not State.FAILED or code is None:
+        refused = not_issued(invoice)
+        if refused is None:
             shown = self.invoice(invoice) if invoice.kind is Kind.PHONE else self.qr(invoice)
             return 201, msgspec.json.encode(shown)
-        details = {"invoice_id": invoice.id}
-        if invoice.bank_code is not None:
-            details["kaspi_code"] = str(invoice.bank_code)
+        code, details = refused
         body = self.error(TolemError(code, MESSAGES[code], details=details), request_id, invoice.updated_at)
         return STATUS[code], msgspec.json.encode(body)
 

@@ -36,6 +36,7 @@ class EndpointJson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """
 
     id: Annotated[str, Meta(examples=["whe_3jq2m7v5o5y3c6d2xk4wz7h5ue"])]
+    number: Annotated[int, Meta(description="The merchant's own; `webhook_id` of the ApiPay contract.")]
     url: str
     events: list[str]
     dialect: Dialect
@@ -120,6 +121,7 @@ def endpoint(
     """The JSON of an endpoint."""
     return EndpointJson(
         id=endpoint_.id,
+        number=endpoint_.number,
         url=endpoint_.url,
         events=endpoint_.events,
         dialect=endpoint_.dialect,

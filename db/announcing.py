@@ -17,7 +17,10 @@ from domain.subscription_record import SubscriptionNews
 
 _ENDPOINTS = text(
     "select id, events, dialect from webhook_endpoints where merchant_id = :merchant and enabled"
-    " and deleted_at is null and is_sandbox = :sandbox and id is distinct from :except order by id"
+    " and deleted_at is null and is_sandbox = :sandbox and id is distinct from :except"
+    # A bill may be told to one endpoint only, and its refunds with it.
+    " and id = coalesce((select i.endpoint_id from invoices i where i.merchant_id = :merchant and i.id = :invoice), id)"
+    " order by id"
 )
 _EVENT = text(
     "insert into events"
@@ -65,7 +68,7 @@ async def announce(
 ) -> list[DeliveryRef]:
     """Writes the event and one delivery per endpoint that wants it and whose dialect tells it; gives the deliveries.
 
-    `except_endpoint` never gets one.
+    `except_endpoint` never gets one. A bill with an endpoint of its own, and its refunds, are told to that one only.
     """
     event = Event(
         id=new_id(EVENT),
@@ -81,6 +84,7 @@ async def announce(
     )
     await _write_event(connection, event)
     values = {"merchant": thing.merchant_id, "sandbox": is_sandbox, "except": except_endpoint}
+    values["invoice"] = thing.id if isinstance(thing, Invoice) else getattr(thing, "invoice_id", None)
     found = await connection.execute(_ENDPOINTS, values)
     endpoints = [Addressee(row.id, Dialect(row.dialect)) for row in found if wanted(type_, row.events)]
     told = [one for one in endpoints if renderer.tells(event, one.dialect)]

@@ -24,10 +24,12 @@ MAX_ENDPOINTS = 50
 
 _LIVING = text("select count(*) from webhook_endpoints where merchant_id = :merchant and deleted_at is null")
 _NEW = text(
-    "insert into webhook_endpoints (id, merchant_id, url, events, dialect, description, is_sandbox, public_key,"
-    " signing_key_sealed, updated_at)"
-    " values (:id, :merchant, :url, :events, :dialect, :description, :sandbox, :public_key, :signing_key, now())"
-    f" returning {ENDPOINT_COLUMNS}"
+    "with numbered as (update merchants set last_endpoint_number = last_endpoint_number + 1 where id = :merchant"
+    " returning last_endpoint_number as number)"
+    " insert into webhook_endpoints (id, merchant_id, number, url, events, dialect, description, is_sandbox,"
+    " public_key, signing_key_sealed, updated_at)"
+    " select :id, :merchant, number, :url, :events, :dialect, :description, :sandbox, :public_key, :signing_key, now()"
+    f" from numbered returning {ENDPOINT_COLUMNS}"
 )
 # Not "for update": a booking that makes a delivery holds a key-share lock on the row, and must not wait for us.
 _VISIBLE = (

@@ -8,6 +8,7 @@ DatabaseError
 ├── SubscriptionRefused   the books allow no such subscription; nothing was written
 ├── ClockRefused          the test clock cannot do that now; nothing was written
 ├── RefundRefused         the books allow no such refund; nothing was written
+├── TooManyOrganizations  the merchant has verified as many numbers as it may; nothing was written
 ├── TooManyEndpoints      the merchant has all the webhook endpoints it may have; nothing was written
 ├── TooManySecrets        the endpoint has all the secrets in force it may have; nothing was written
 ├── KeyTaken              another answer stands for the idempotency key; nothing was written
@@ -65,6 +66,10 @@ class RefundRefused(DatabaseError):
         self.code = code
         self.available = available
         self.position = position
+
+
+class TooManyOrganizations(DatabaseError):
+    """Each number that a merchant tries is kept."""
 
 
 class TooManyEndpoints(DatabaseError):

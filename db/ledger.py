@@ -67,10 +67,10 @@ def _claim(lines: str = "") -> TextClause:
             returning last_invoice_number as number
         ), opened as (
             insert into invoices (id, merchant_id, number, kind, is_sandbox, amount, item_count, discount_percentage,
-                state, description, phone, external_order_id, connection_id, subscription_id, subscription_period,
-                subscription_charge, request_id, claim_token, claimed_at, created_at, updated_at)
+                state, description, phone, external_order_id, connection_id, endpoint_id, subscription_id,
+                subscription_period, subscription_charge, request_id, claim_token, claimed_at, created_at, updated_at)
             select :invoice_id, :merchant_id, number, :kind, :is_sandbox, :amount, :item_count, :discount_percentage,
-                'processing', :description, :phone, :external_order_id, :connection_id, :subscription_id,
+                'processing', :description, :phone, :external_order_id, :connection_id, :endpoint_id, :subscription_id,
                 cast(:subscription_period as int), cast(:subscription_charge as int), :request_id, :claim_token,
                 now(), now(), now()
             from numbered returning *
@@ -110,7 +110,8 @@ _FOR_UPDATE = text(
 _SET = (
     "update invoices set state = :state, status_reason = :status_reason, attention = :attention,"
     " bank_payment_id = :bank_payment_id, bank_code = :bank_code, qr_token = :qr_token, payment_link = :payment_link,"
-    " expires_at = :expires_at, deadline_at = :deadline_at, paid_at = :paid_at, sequence = :sequence,"
+    " expires_at = :expires_at, deadline_at = :deadline_at, paid_at = :paid_at, closed_at = :closed_at,"
+    " sequence = :sequence,"
     " refunded_outside = :refunded_outside, updated_at = :updated_at where id = :id"
 )
 _WRITE = text(f"with written as ({_SET} returning id) {audit.insert_from('written')}")
@@ -311,11 +312,11 @@ _CHARGE_GUARDS = (
 )
 _CLAIM_FIELDS = (
     "invoice_id", "merchant_id", "kind", "is_sandbox", "amount", "issue_before", "fingerprint", "operation",
-    "request_id", "connection_id", "phone", "description", "external_order_id", "discount_percentage",
+    "request_id", "connection_id", "endpoint_id", "phone", "description", "external_order_id", "discount_percentage",
 )  # fmt: skip
 _WRITTEN_FIELDS = (
     "id", "state", "status_reason", "attention", "bank_payment_id", "bank_code", "qr_token", "payment_link",
-    "expires_at", "paid_at", "refunded_outside", "sequence", "updated_at",
+    "expires_at", "paid_at", "closed_at", "refunded_outside", "sequence", "updated_at",
 )  # fmt: skip
 
 
@@ -350,6 +351,7 @@ def _changed(before: Invoice, change: Change, now: datetime) -> Invoice | None:
         payment_link=issued.payment_link if issued else before.payment_link,
         expires_at=issued.expires_at if issued else before.expires_at,
         paid_at=now if state is State.PAID and before.paid_at is None else before.paid_at,
+        closed_at=now if moves and state in CLOSED_UNPAID else before.closed_at,
         refunded_outside=outside,
         sequence=before.sequence + 1,
         updated_at=now,

@@ -14,12 +14,15 @@ from domain.bank import Scheme
 from domain.event import Endpoint
 from domain.invoice import Invoice, Kind, State
 from domain.merchant import Connection, Merchant, Mode, Principal
+from domain.rate_limit import Allowance, RateLimit
 
 COUNT_CAP = 10_000
 IDEMPOTENCY_DAYS = 30
 
-_AUTHENTICATE = text("select * from authenticate(:hash)")
+_AUTHENTICATE = text("select * from authenticate(:hash, cast(:per_minute as integer), cast(:burst as integer))")
 _INVOICE = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and id = :id")
+_INVOICE_BY_NUMBER = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and number = :number")
+_NUMBERS = text("select id, number from invoices where merchant_id = :merchant and id = any(:ids)")
 _INVOICES = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and id = any(:ids)")
 _PAYER_VIEW = text("select * from payer_view(:id)")
 _KEPT = text(
@@ -40,6 +43,10 @@ _ENDPOINTS = text(
 _ENDPOINT = text(
     f"select {ENDPOINT_COLUMNS} from webhook_endpoints"
     " where merchant_id = :merchant and id = :id and deleted_at is null"
+)
+_ENDPOINT_BY_NUMBER = text(
+    f"select {ENDPOINT_COLUMNS} from webhook_endpoints"
+    " where merchant_id = :merchant and number = :number and deleted_at is null"
 )
 _CONNECTION = text(f"select {CONNECTION_COLUMNS} from connections where merchant_id = :merchant and active = 1")
 
@@ -110,10 +117,18 @@ class Reads:
         async with single_statement(self._engine) as connection:
             await connection.execute(text("select 1"))
 
-    async def authenticate(self, hashed: bytes) -> Principal | None:
-        """The principal of an API key's hash, None for an unknown or revoked key."""
+    async def authenticate(self, hashed: bytes, limit: RateLimit | None = None) -> Principal | None:
+        """The principal of an API key's hash, None for an unknown or revoked key.
+
+        With `limit`, which holds for keys without one of their own, it counts as a request: see `Principal.allowance`.
+        """
+        values = {
+            "hash": hashed,
+            "per_minute": None if limit is None else limit.per_minute,
+            "burst": None if limit is None else limit.burst,
+        }
         async with single_statement(self._engine) as connection:
-            row = (await connection.execute(_AUTHENTICATE, {"hash": hashed})).one_or_none()
+            row = (await connection.execute(_AUTHENTICATE, values)).one_or_none()
         if row is None:
             return None
         merchant = Merchant(
@@ -127,6 +142,7 @@ class Reads:
             database_now=row.database_now,
             connection_id=row.connection_id,
             connection_scheme=Scheme(row.connection_scheme) if row.connection_scheme else None,
+            allowance=None if row.limit_per_minute is None else _allowance(row),
         )
 
     async def kept_answer(self, merchant_id: str, mode: Mode, operation: str, key: str) -> KeptAnswer | None:
@@ -159,6 +175,19 @@ class Reads:
             found = await connection.execute(_INVOICE, {"merchant": merchant_id, "id": invoice_id})
             row = found.mappings().one_or_none()
         return None if row is None else to_invoice(row)
+
+    async def invoice_by_number(self, merchant_id: str, number: int) -> Invoice | None:
+        """One invoice of this merchant by its number."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            found = await connection.execute(_INVOICE_BY_NUMBER, {"merchant": merchant_id, "number": number})
+            row = found.mappings().one_or_none()
+        return None if row is None else to_invoice(row)
+
+    async def invoice_numbers(self, merchant_id: str, ids: list[str]) -> dict[str, int]:
+        """The numbers of those invoices that exist."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            found = await connection.execute(_NUMBERS, {"merchant": merchant_id, "ids": ids})
+            return {row.id: row.number for row in found}
 
     async def payer_view(self, invoice_id: str) -> PayerView | None:
         """What the payer may see; the unguessable id is the permission."""
@@ -206,11 +235,27 @@ class Reads:
             row = found.mappings().one_or_none()
         return None if row is None else to_endpoint(row)
 
+    async def endpoint_by_number(self, merchant_id: str, number: int) -> Endpoint | None:
+        """One endpoint by its number."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            found = await connection.execute(_ENDPOINT_BY_NUMBER, {"merchant": merchant_id, "number": number})
+            row = found.mappings().one_or_none()
+        return None if row is None else to_endpoint(row)
+
     async def connection(self, merchant_id: str) -> Connection | None:
         """The merchant's link to the bank that is in use."""
         async with as_merchant(self._engine, merchant_id) as connection:
             row = (await connection.execute(_CONNECTION, {"merchant": merchant_id})).mappings().one_or_none()
         return None if row is None else to_connection(row)
+
+
+def _allowance(row: Any) -> Allowance:
+    return Allowance(
+        limit=RateLimit(row.limit_per_minute, row.limit_burst),
+        remaining=row.limit_remaining,
+        full_after=row.limit_full_after,
+        retry_after=row.limit_retry_after,
+    )
 
 
 async def _created(connection: AsyncConnection, merchant_id: str, invoice_id: str) -> Created | None:

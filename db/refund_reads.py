@@ -13,6 +13,7 @@ from db.rows import REFUND_COLUMNS, to_refund
 from domain.refund import Refund, RefundState
 
 _REFUND = text(f"select {REFUND_COLUMNS} from refunds where merchant_id = :merchant and id = :id")
+_BY_NUMBER = text(f"select {REFUND_COLUMNS} from refunds where merchant_id = :merchant and number = :number")
 _CREATED = text(
     f"select {REFUND_COLUMNS}, k.answer_status, k.answer_body, k.fingerprint from refunds r"
     " left join lateral (select answer_status, answer_body, fingerprint from idempotency_keys k"
@@ -62,6 +63,13 @@ class RefundReads:
         """One refund of this merchant."""
         async with as_merchant(self._engine, merchant_id) as connection:
             found = await connection.execute(_REFUND, {"merchant": merchant_id, "id": refund_id})
+            row = found.mappings().one_or_none()
+        return None if row is None else to_refund(row)
+
+    async def refund_by_number(self, merchant_id: str, number: int) -> Refund | None:
+        """One refund of this merchant by its number."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            found = await connection.execute(_BY_NUMBER, {"merchant": merchant_id, "number": number})
             row = found.mappings().one_or_none()
         return None if row is None else to_refund(row)
 

@@ -13,6 +13,7 @@ from db.rows import CONNECTION_COLUMNS, to_connection
 from domain.bank import Scheme
 from domain.ids import API_KEY, CONNECTION, MERCHANT, new_id
 from domain.merchant import Connection, Merchant, Mode
+from domain.rate_limit import RateLimit
 
 _MERCHANTS = text("select id, name, bin, created_at from merchants order by created_at, id")
 _MERCHANT = text("select id, name, bin, created_at from merchants where id = :id")
@@ -25,12 +26,19 @@ _NEW_KEY = text(
     " values (:id, :merchant, :mode, :name, :hash, :hint)"
 )
 _KEYS = text(
-    "select id, merchant_id, mode, name, hint, created_at, revoked_at from api_keys"
+    "select id, merchant_id, mode, name, hint, rate_per_minute, rate_burst, created_at, revoked_at from api_keys"
     " where merchant_id = :merchant order by created_at, id"
 )
 _REVOKE = text(
     "update api_keys set revoked_at = now() where id = :id and revoked_at is null returning id, merchant_id, mode"
 )
+_LIMIT = text(
+    "update api_keys k set rate_per_minute = cast(:per_minute as integer), rate_burst = cast(:burst as integer)"
+    " from (select id, rate_per_minute, rate_burst from api_keys where id = :id and revoked_at is null for update) old"
+    " where k.id = old.id returning k.merchant_id, k.mode, old.rate_per_minute, old.rate_burst"
+)
+# What was used of the old limit says nothing of the new one.
+_FORGET_USE = text("delete from rate_limits where key_id = :id")
 _RETIRE = text("update connections set active = 0 where merchant_id = :merchant and active = 1 returning id, health")
 _NEW_CONNECTION = text(
     "insert into connections (id, merchant_id, scheme, base_url, organization_bin, trade_point_id, trade_point_name,"
@@ -59,13 +67,18 @@ UNNAMED_OPERATOR = "tolem-cli"
 
 
 class ApiKeyRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key as an operator sees it: never the key, only a hint of its end."""
+    """An API key as an operator sees it: never the key, only a hint of its end.
+
+    Without a rate of its own the default of the settings holds; a rate of 0 is no limit.
+    """
 
     id: str
     merchant_id: str
     mode: Mode
     name: str
     hint: str
+    rate_per_minute: int | None
+    rate_burst: int | None
     created_at: datetime
     revoked_at: datetime | None
 
@@ -140,6 +153,26 @@ class Registry:
             if row is None:
                 return False
             told = registry_audit.key_revoked(row.merchant_id, row.id, Mode(row.mode), self._operator)
+            await audit.append(connection, told)
+        return True
+
+    async def limit_key(self, key_id: str, limit: RateLimit | None) -> bool:
+        """A limit of the key's own, None for the default one; False where there is no such valid key.
+
+        It holds from the next request on, and the key starts with the whole burst.
+        """
+        values = {
+            "id": key_id,
+            "per_minute": None if limit is None else limit.per_minute,
+            "burst": None if limit is None else limit.burst,
+        }
+        async with transaction(self._engine) as connection:
+            row = (await connection.execute(_LIMIT, values)).one_or_none()
+            if row is None:
+                return False
+            before = None if row.rate_per_minute is None else RateLimit(row.rate_per_minute, row.rate_burst)
+            await connection.execute(_FORGET_USE, {"id": key_id})
+            told = registry_audit.key_limited(row.merchant_id, key_id, Mode(row.mode), self._operator, before, limit)
             await audit.append(connection, told)
         return True
 

@@ -6,6 +6,7 @@ from domain.audit import Actor, ActorKind, AuditEntry, standing
 from domain.catalog import CatalogItem
 from domain.event import DisabledReason, Endpoint
 from domain.merchant import Health, Mode
+from domain.rate_limit import RateLimit
 
 VALID = "valid"
 REVOKED = "revoked"
@@ -54,6 +55,27 @@ def key_revoked(merchant_id: str, key_id: str, mode: Mode, operator: str) -> Aud
         before=VALID,
         after=REVOKED,
     )
+
+
+def key_limited(
+    merchant_id: str, key_id: str, mode: Mode, operator: str, before: RateLimit | None, after: RateLimit | None
+) -> AuditEntry:
+    """By `tolem keys limit`; None is the default limit."""
+    return AuditEntry(
+        merchant_id=merchant_id,
+        actor=_operator(operator),
+        action="api_key.limited",
+        object_type="api_key",
+        object_id=key_id,
+        is_sandbox=mode is Mode.TEST,
+        note=f"{_limit(before)} to {_limit(after)}",
+    )
+
+
+def _limit(limit: RateLimit | None) -> str:
+    if limit is None:
+        return "default"
+    return f"{limit.per_minute} a minute, {limit.burst} at once" if limit.per_minute else "no limit"
 
 
 def connection_created(merchant_id: str, connection_id: str, operator: str) -> AuditEntry:

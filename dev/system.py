@@ -110,6 +110,8 @@ class System:
             **_inherited(),
             "TOLEM_WEBHOOK_ALLOWED_HOSTS": "127.0.0.1,localhost",
             "TOLEM_WEBHOOK_ALLOW_HTTP": "true",
+            # Scripts and the demo ask as fast as they like; TOLEM_RATE_LIMIT_PER_MINUTE in the environment wins.
+            "TOLEM_RATE_LIMIT_PER_MINUTE": "0",
             **given,
             **self._settings,
             "TOLEM_DATABASE_URL": self.database.app_url,

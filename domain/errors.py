@@ -36,6 +36,8 @@ class Code(StrEnum):
     WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint_disabled"
     REDELIVERY_RUNNING = "redelivery_running"
     LIMIT_REACHED = "limit_reached"
+    RATE_LIMITED = "rate_limited"
+    VERIFICATION_EXPIRED = "verification_expired"
     CATALOG_ITEMS_REFUSED = "catalog_items_refused"
     CART_AMOUNT_MISMATCH = "cart_amount_mismatch"
     SUBSCRIPTION_CLOSED = "subscription_closed"
@@ -86,6 +88,8 @@ MESSAGES: dict[Code, str] = {
     Code.WEBHOOK_ENDPOINT_DISABLED: "The webhook endpoint is disabled or deleted; nothing is sent to it.",
     Code.REDELIVERY_RUNNING: "A redelivery to this endpoint is not over yet; see details.redelivery_id.",
     Code.LIMIT_REACHED: "There are as many of these as there may be; see details.limit.",
+    Code.RATE_LIMITED: "This key has made too many requests; nothing was done. Repeat after Retry-After seconds.",
+    Code.VERIFICATION_EXPIRED: "The verification was not confirmed within 120 seconds; start it again.",
     Code.CATALOG_ITEMS_REFUSED: "None of the items was made; what is wrong with each stands in errors.",
     Code.CART_AMOUNT_MISMATCH: "The amount is not what the cart comes to; see details.cart_amount. Leave amount out, or"
     " send that.",
@@ -108,6 +112,7 @@ MESSAGES: dict[Code, str] = {
 
 RETRYABLE = frozenset(
     {
+        Code.RATE_LIMITED,
         Code.ENGINE_UNAVAILABLE,
         Code.ENGINE_SLOW,
         Code.DATABASE_UNAVAILABLE,

@@ -91,7 +91,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A merchant's webhook receiver.
 
     `failing_since` is the first failure after the last success; `failing_percent` how far it is on its way to being
-    disabled. `public_key` (`whpk_…`) is set where it also gets ed25519 signatures.
+    disabled. `public_key` (`whpk_…`) is set where it also gets ed25519 signatures. `number` is the merchant's own (0 in
+    events from before there were any).
     """
 
     id: str
@@ -111,6 +112,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     public_key: str | None
     created_at: datetime
     updated_at: datetime
+    number: int = 0
 
     def without_path(self) -> "Endpoint":
         """As others may see it: a URL's path and query can carry a secret, and events go to every other receiver."""

@@ -120,6 +120,7 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
 
     `refunded` went back through us, `refund_pending` is on its way, `refunded_outside` went back at a till of the bank.
     `items` are the cart as it was sold, after `discount_percentage`; they add up to `amount`. Most bills have none.
+    `closed_at` is when it was last closed unpaid (None also for bills from before that was kept).
     """
 
     id: str
@@ -145,6 +146,7 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     refund_pending: int = 0
     refunded_outside: int = 0
     paid_at: datetime | None = None
+    closed_at: datetime | None = None
     expires_at: datetime | None = None
     sequence: int = 0
     discount_percentage: Decimal | None = None
@@ -171,6 +173,7 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     `resumed` is a story told again from the books, because its first telling is gone: it reads before it writes.
     `subscription` is told what becomes of the bill.
     `scenario` is what a sandbox bill acts out; bills of earlier versions have none.
+    `endpoint_id` is the one webhook endpoint that is told of it; without one all are.
     """
 
     invoice_id: str
@@ -191,6 +194,7 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None = None
     external_order_id: str | None = None
     idempotency_key: str | None = None
+    endpoint_id: str | None = None
     discount_percentage: Decimal | None = None
     items: list[InvoiceItem] = []
     subscription: SubscriptionCharge | None = None

@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from domain.bank import Scheme
+from domain.rate_limit import Allowance
 
 
 class Mode(StrEnum):
@@ -69,7 +70,10 @@ class ConnectionSecrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who a request speaks for, with what the hot path needs to know at once."""
+    """Who a request speaks for, with what the hot path needs to know at once.
+
+    `allowance` is None for a key without a limit.
+    """
 
     key_id: str
     mode: Mode
@@ -78,6 +82,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     database_now: datetime
     connection_id: str | None = None
     connection_scheme: Scheme | None = None
+    allowance: Allowance | None = None
 
     def __repr__(self) -> str:
         return f"Principal({self.key_id})"

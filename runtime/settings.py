@@ -7,11 +7,22 @@ from typing import Annotated, ClassVar
 from runtime import env_parsers as parsers
 from runtime.client_settings import Client
 from runtime.env import Env, Loader, Problem, Row, Section, Settings, SettingsError
+from runtime.rate_limit_settings import RateLimits
 from runtime.reconciliation_settings import Reconciliation
 from runtime.secrets import KeyRing, Secret, parse_keyring
 from runtime.webhook_settings import Webhooks
 
-__all__ = ["SECTIONS", "Client", "Reconciliation", "Settings", "SettingsError", "Webhooks", "describe", "load"]
+__all__ = [
+    "SECTIONS",
+    "Client",
+    "RateLimits",
+    "Reconciliation",
+    "Settings",
+    "SettingsError",
+    "Webhooks",
+    "describe",
+    "load",
+]
 
 
 class Database(Section, frozen=True, kw_only=True):
@@ -334,6 +345,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Temporal,
     Keys,
     Api,
+    RateLimits,
     Invoices,
     Reconciliation,
     Webhooks,

@@ -21,6 +21,8 @@ _EXIT_STATUS = pytest.StashKey[int]()
 
 # Short, so that outages and retries are over within seconds: what is promised must hold at any length.
 STACK_SETTINGS = {
+    # Keys with limits of their own are limited (tests/e2e/test_rate_limits.py).
+    "TOLEM_RATE_LIMIT_PER_MINUTE": "0",
     "TOLEM_ISSUE_WINDOW_SECONDS": "2",
     "TOLEM_ANSWER_WITHIN_SECONDS": "4",
     "TOLEM_KASPI_READ_TIMEOUT_SECONDS": "6",

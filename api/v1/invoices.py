@@ -12,6 +12,7 @@ from msgspec import Meta
 from api import idempotency
 from api.auth import sandbox_of, sees_sandbox_only
 from api.bodies import Draft, JsonBody, JsonDraft, JsonRequest, RequestBody, Rule
+from api.canceling import cancel_bill
 from api.creating import Bill, create_bill
 from api.optional_body import BodyOptional
 from api.request_ids import request_id_of
@@ -19,13 +20,12 @@ from api.services import Services
 from api.v1 import cart_bodies, days, fields, paging
 from api.v1.choices import every_wrong
 from api.v1.responses import errors
+from api.visible import visible_invoice
 from contracts.v1_json import InvoiceJson
 from db.reads import InvoiceFilter
-from domain.errors import Code, TolemError
 from domain.invoice import OPEN, Invoice, Kind, PublicStatus, State, states_of
 from domain.merchant import Principal
 
-CANCEL_PATIENCE_SECONDS = 75.0  # three tries of the bank, each read back
 CHECK_PATIENCE_SECONDS = 8.0
 CHECK_STEP_SECONDS = 0.15
 MAX_CHECKED = 100
@@ -180,10 +180,7 @@ class InvoiceController(Controller):
     async def cancel(self, services: Services, principal: Principal, invoice_id: str) -> InvoiceJson:
         """POST /v1/invoices/{id}/cancel."""
         invoice = await visible_invoice(services, principal, invoice_id)
-        _must_be_cancelable(invoice)
-        if invoice.state is not State.CANCELED:
-            await _cancel(services, principal, invoice)
-        return services.v1.invoice(await visible_invoice(services, principal, invoice_id))
+        return services.v1.invoice(await cancel_bill(services, principal, invoice))
 
     @post(
         "/status/check",
@@ -218,14 +215,6 @@ class InvoiceController(Controller):
         )
 
 
-async def visible_invoice(services: Services, principal: Principal, invoice_id: str) -> Invoice:
-    """The merchant's invoice; 404 for another merchant's, and for a live one under a test key."""
-    found = await services.reads.invoice(principal.merchant.id, invoice_id) if "\x00" not in invoice_id else None
-    if found is None or (sees_sandbox_only(principal) and not found.is_sandbox):
-        raise TolemError(Code.NOT_FOUND)
-    return found
-
-
 async def _visible(services: Services, principal: Principal, ids: list[str]) -> list[Invoice]:
     found = await services.reads.invoices(principal.merchant.id, ids)
     return [invoice for invoice in found if invoice.is_sandbox or not sees_sandbox_only(principal)]
@@ -241,32 +230,6 @@ async def _await_checks(services: Services, merchant_id: str, asked: dict[str, d
         if waiting:
             await asyncio.sleep(CHECK_STEP_SECONDS)
     return waiting
-
-
-async def _cancel(services: Services, principal: Principal, invoice: Invoice) -> None:
-    try:
-        await services.engine.cancel(invoice.id, wait=CANCEL_PATIENCE_SECONDS, asked_by=principal.key_id)
-    except TolemError as error:
-        if error.code is not Code.INVOICE_CLOSED:
-            raise
-        # No workflow: its story is over, which the books tell, or it was lost, and the watchdog tells it again.
-        stands = await visible_invoice(services, principal, invoice.id)
-        _must_be_cancelable(stands)
-        if stands.state is not State.CANCELED:
-            raise TolemError(Code.ENGINE_SLOW) from error
-
-
-def _must_be_cancelable(invoice: Invoice) -> None:
-    if invoice.kind is not Kind.PHONE:
-        raise TolemError(
-            Code.INVOICE_NOT_CANCELABLE,
-            "Kaspi cannot withdraw a QR or a link; it expires by itself.",
-            details={"reason": "kaspi_has_no_cancel_for_qr_and_link"},
-        )
-    if invoice.state in {State.PAID, State.PARTIALLY_REFUNDED, State.REFUNDED}:
-        raise TolemError(Code.INVOICE_ALREADY_PAID, details={"state": invoice.state})
-    if invoice.state not in OPEN and invoice.state is not State.CANCELED:
-        raise TolemError(Code.INVOICE_NOT_CANCELABLE, details={"state": invoice.state})
 
 
 def _only(principal: Principal) -> bool | None:

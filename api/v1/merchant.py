@@ -1,20 +1,18 @@
 """Who the key belongs to, and how its link to Kaspi is."""
 
-import msgspec
-from litestar import get, post
+from typing import Any
 
+from litestar import Request, Response, get, post
+from litestar.openapi.datastructures import ResponseSpec
+
+from api.bodies import read_body
+from api.organizations import OrganizationVerify, Verified, verify
 from api.services import Services
 from api.v1.responses import errors
 from contracts import v1
+from contracts.apipay_json import VerificationStarted
 from contracts.v1_json import MerchantJson, SessionJson
 from domain.merchant import Principal
-
-
-class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """The key is valid; this is its organisation."""
-
-    verified: bool
-    organization: MerchantJson
 
 
 def _merchant(principal: Principal) -> MerchantJson:
@@ -26,12 +24,17 @@ def _merchant(principal: Principal) -> MerchantJson:
     status_code=200,
     tags=["Merchant"],
     summary="Verify the API key and its organisation",
+    description="Without a body. With one it is a question of the [ApiPay contract](/api/docs/apipay).",
     operation_id="verifyOrganization",
-    responses=errors(401, 503),
+    responses={**errors(401, 503), 200: ResponseSpec(Verified, description="Verified.", generate_examples=False)},
 )
-async def verify_organization(principal: Principal) -> Verified:
+async def verify_organization(
+    request: Request[Any, Any, Any], services: Services, principal: Principal
+) -> Response[Verified | VerificationStarted]:
     """POST /organizations/verify."""
-    return Verified(verified=True, organization=_merchant(principal))
+    raw = await request.body()
+    asked = read_body(OrganizationVerify, raw) if raw else None
+    return Response(await verify(request, services, principal, asked))
 
 
 @get("/me", tags=["Merchant"], summary="The merchant of this key", operation_id="getMe", responses=errors(401, 503))

@@ -17,9 +17,9 @@ from api.services import Services
 from api.v1 import fields, paging
 from api.v1.choices import every_wrong
 from api.v1.days import first_moment, moment_after
-from api.v1.invoices import visible_invoice
 from api.v1.refund_bodies import InvoiceRefundCreate, RefundCreate, RefundSimulation, asked_items
 from api.v1.responses import errors
+from api.visible import visible_invoice
 from contracts.v1_json import RefundJson
 from db.refund_reads import RefundFilter
 from domain.errors import Code, FieldError, TolemError, invalid

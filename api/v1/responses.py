@@ -13,6 +13,7 @@ _WORDS = {
     404: "No such object.",
     409: "Not possible in this state, or Kaspi is not connected.",
     422: "The Idempotency-Key was used with another body.",
+    429: "The key has made too many requests; see `Retry-After`.",
     502: "Kaspi refused, cannot be reached, or its answer was lost; `error` says which.",
     503: "A part of the system is away; `error` says whether anything may have happened.",
 }
@@ -20,8 +21,10 @@ _WORDS = {
 
 def errors(*statuses: int, created: Any = None) -> dict[int, ResponseSpec]:
     """Specs for the statuses; `created` describes a 201 whose handler answers with stored bytes."""
+    limited = (429,) if 401 in statuses else ()  # what asks for a key counts its requests
     specs = {
-        status: ResponseSpec(ErrorJson, description=_WORDS[status], generate_examples=False) for status in statuses
+        status: ResponseSpec(ErrorJson, description=_WORDS[status], generate_examples=False)
+        for status in (*statuses, *limited)
     }
     if created is not None:
         specs[201] = ResponseSpec(created, description="Created.", generate_examples=False)

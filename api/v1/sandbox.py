@@ -6,8 +6,8 @@ from litestar import post
 
 from api.bodies import JsonBody, RequestBody
 from api.services import Services
-from api.v1.invoices import visible_invoice
 from api.v1.responses import errors
+from api.visible import visible_invoice
 from contracts.v1_json import InvoiceJson
 from domain.bank import Verdict
 from domain.errors import Code, TolemError

@@ -44,6 +44,8 @@ invoices = Table(
     Column("phone", Text),
     Column("external_order_id", Text),
     Column("connection_id", Text, ForeignKey("connections.id")),
+    # The one endpoint that is told of it; without one all are.
+    Column("endpoint_id", Text, ForeignKey("webhook_endpoints.id")),
     Column("bank_payment_id", BigInteger),
     Column("bank_code", BigInteger),
     Column("qr_token", Text),
@@ -60,6 +62,8 @@ invoices = Table(
     moment("deadline_at"),
     moment("expires_at"),
     moment("paid_at"),
+    # When it was last closed unpaid.
+    moment("closed_at"),
     created(),
     moment("updated_at", nullable=False),
     ForeignKeyConstraint(

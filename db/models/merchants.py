@@ -26,6 +26,7 @@ merchants = Table(
     Column("last_invoice_number", BigInteger, nullable=False, server_default=text("0")),
     Column("last_refund_number", BigInteger, nullable=False, server_default=text("0")),
     Column("last_subscription_number", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_endpoint_number", BigInteger, nullable=False, server_default=text("0")),
     created(),
     CheckConstraint("bin ~ '^[0-9]{12}$'", name="bin"),
 )
@@ -41,8 +42,25 @@ api_keys = Table(
     Column("hint", Text, nullable=False),
     created(),
     moment("revoked_at"),
+    # Its own limit; without one the default of the settings holds. 0 a minute is no limit.
+    Column("rate_per_minute", Integer),
+    Column("rate_burst", Integer),
     CheckConstraint("mode in ('test', 'live')", name="mode"),
+    CheckConstraint("(rate_per_minute is null) = (rate_burst is null)", name="rate"),
+    CheckConstraint("rate_per_minute between 0 and 1000000 and rate_burst >= 1", name="rate_bounds"),
     Index("ix_api_keys_merchant_id_created_at", "merchant_id", "created_at"),
+)
+
+# What each key has used of its limit; a row is rewritten by every request, so it is small and never logged.
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    tenant(),
+    # When the whole burst can be used again.
+    moment("full_at", nullable=False),
+    prefixes=["unlogged"],
+    postgresql_with={"fillfactor": 50},
 )
 
 connections = Table(

@@ -1,6 +1,7 @@
 """Endpoints, their secrets, events, deliveries with their attempts, redeliveries."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -44,11 +45,14 @@ webhook_endpoints = Table(
     Column("signing_key_sealed", LargeBinary),
     # Of the endpoint's own events (webhook.test, webhook.endpoint_…).
     Column("sequence", Integer, nullable=False, server_default=text("0")),
+    # The merchant's own, by which ApiPay's contract names it (webhook_id).
+    Column("number", BigInteger, nullable=False),
     CheckConstraint("dialect in ('v1', 'apipay')", name="dialect"),
     CheckConstraint("disabled_reason in ('merchant', 'gone', 'failing')", name="disabled_reason"),
     CheckConstraint("enabled = (disabled_reason is null)", name="enabled"),
     CheckConstraint("(public_key is null) = (signing_key_sealed is null)", name="signing_key"),
     Index("ix_webhook_endpoints_merchant_id_created_at", "merchant_id", "created_at", "id"),
+    Index("uq_webhook_endpoints_merchant_id_number", "merchant_id", "number", unique=True),
 )
 
 webhook_secrets = Table(

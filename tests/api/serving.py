@@ -27,6 +27,7 @@ def environment(database: Database) -> dict[str, str]:
         "TOLEM_PAYLOAD_KEYS": ring,
         "TOLEM_CODEC_TOKEN": "only-for-the-tests-of-streams",
         "TOLEM_PUBLIC_URL": PUBLIC_URL,
+        "TOLEM_RATE_LIMIT_PER_MINUTE": "0",
     }
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
+from db.organizations import Organizations
 from db.reconciliations import Reconciliations
 from db.redeliveries import Redeliveries
 from domain.cart import AskedItem
@@ -13,12 +14,13 @@ from domain.event import AttemptOutcome
 from domain.ids import new_id
 from domain.invoice import State
 from domain.merchant import Mode
+from domain.rate_limit import RateLimit
 from domain.reconciliation import LineVerdict
 from domain.reconciliation_run import Line, NewRun, Source, Trigger
 from domain.redelivery import Redelivery, RedeliveryKind, RedeliveryState
 from domain.refund import RefundState
 from domain.statement import Operation, StatementRow
-from tests.db.books import Books, Shop, role
+from tests.db.books import BIN, Books, Shop, role
 from tests.db.carts import new, paid_cart, stocked
 
 REFUSED = asyncpg.InsufficientPrivilegeError
@@ -27,7 +29,9 @@ REFUSED = asyncpg.InsufficientPrivilegeError
 async def furnished(books: Books, name: str) -> Shop:
     """A merchant with rows in every table."""
     shop = await books.merchant()
-    await books.registry.add_key(shop.id, Mode.LIVE, name, hashed=name.encode() * 4 + shop.id.encode(), hint="abcd")
+    hashed = name.encode() * 4 + shop.id.encode()
+    await books.registry.add_key(shop.id, Mode.LIVE, name, hashed=hashed, hint="abcd")
+    assert await books.reads.authenticate(hashed, RateLimit(60, 60))
     endpoint = await shop.endpoint()
     order = await shop.opened(idempotency_key="k")
     await shop.book(order.invoice_id, "lost", State.FAILED)
@@ -58,6 +62,7 @@ async def furnished(books: Books, name: str) -> Shop:
         finished_at=None,
     )
     await Redeliveries(books.app).open(redelivery, request_id="req_1")
+    await Organizations(books.app).start(shop.id, BIN, is_sandbox=False, asked_by="key_1", request_id="req_1")
     await _reconciled(books, shop)
     await stocked(shop, new())
     await shop.refund(await paid_cart(shop, (100, 1000)), items=[AskedItem(position=1)])
