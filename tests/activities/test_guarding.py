@@ -9,8 +9,8 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.guarding import FIRST_ATTEMPT_LASTS, PAGE, Guarded, Guarding, GuardLimits
-from db.liveness import Liveness
 from db.endpoints import Asker
+from db.liveness import Liveness
 from db.redeliveries import Redeliveries
 from db.test_clocks import TestClocks
 from dev.postgres import Database

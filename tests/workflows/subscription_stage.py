@@ -184,9 +184,8 @@ class StagedSubscription:
             return arrived
 
     async def row(self) -> Subscription:
-        rows = await self.stage.books.fetch(
-            f"select {SUBSCRIPTION_COLUMNS} from subscriptions where id = :id", id=self.id
-        )
+        query = f"select {SUBSCRIPTION_COLUMNS} from subscriptions where id = :id"  # noqa: S608 -- our own names
+        rows = await self.stage.books.fetch(query, id=self.id)
         return to_subscription(rows[0])
 
     async def periods(self) -> list[tuple[int, str, str | None]]:
