@@ -61,7 +61,7 @@ class SubscriptionWorkflow:
 
     @workflow.run
     async def run(self, order: RunSubscription) -> State:
-        """Ends with a subscription that is over, after its webhooks had their first attempt. Late money begins it anew."""
+        """Ends with a subscription that is over, after its webhooks' first attempts. Late money begins it anew."""
         return await steadfast(self._tell(), instead="the update `cancel` ends a subscription")
 
     async def _tell(self) -> State:

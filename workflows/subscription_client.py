@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class SubscriptionDoor:
-    """Every action finds the workflow, or begins it again from the books: a subscription is never lost with a history."""
+    """Every action finds the workflow, or begins it again from the books."""
 
     _client: Client
     _queues: TaskQueues
@@ -111,7 +111,7 @@ class SubscriptionDoor:
             )
 
     async def bill_changed(self, ref: SubscriptionRef, bill: ChargeRef) -> None:
-        """Tells a subscription that the books say something new of a bill; one that is over begins again, to hear it."""
+        """Tells a subscription that the books say something new of a bill; one that is over begins again."""
         with engine_errors():
             await self._client.start_workflow(
                 "subscription",

@@ -22,6 +22,7 @@ from tests.workflows.subscription_stage import (
     SubscriptionStage,
 )
 from workflows.subscription_messages import (
+    Act,
     BillSubscriptionNow,
     CancelSubscription,
     ChangeSubscription,
@@ -33,9 +34,9 @@ from workflows.subscription_messages import (
 DAILY = Plan(period=BillingPeriod.DAILY)
 
 
-async def refused(one: StagedSubscription, act: object, code: Code) -> None:
+async def refused(one: StagedSubscription, act: Act, code: Code) -> None:
     with pytest.raises(TolemError) as problem:
-        await one.act(act)  # type: ignore[arg-type] -- one of the acts
+        await one.act(act)
     assert problem.value.code is code
 
 
