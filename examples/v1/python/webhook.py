@@ -1,6 +1,6 @@
 """Receives Tölem's webhooks and checks their signature. Standard library only.
 
-    WEBHOOK_SECRET=whsec_… PORT=8090 python3 webhook.py
+WEBHOOK_SECRET=whsec_… PORT=8090 python3 webhook.py
 """
 
 import base64
