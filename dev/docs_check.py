@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
@@ -82,7 +83,7 @@ class Shell:
         if not ended or f"{end} 0" not in said:
             raise DocsWrong(f"this block fails:\n{block.code}\nIt said:\n" + "\n".join(said))
         for promise in block.expected:
-            if not self._until(lambda wanted=promise: re.search(wanted, "\n".join(said)) is not None, said):
+            if not self._until(partial(_shows, promise, said), said):
                 raise DocsWrong(f"this block shows no {promise!r}:\n{block.code}\nIt said:\n" + "\n".join(said))
 
     def close(self) -> None:
@@ -114,6 +115,10 @@ class Shell:
         self._lines.put(None)
 
 
+def _shows(promise: str, said: list[str]) -> bool:
+    return re.search(promise, "\n".join(said)) is not None
+
+
 @contextmanager
 def clean_clone(venv: Path | None) -> Iterator[Path]:
     """What is committed, in a folder of its own; `venv` is linked into it."""
@@ -128,7 +133,7 @@ def clean_clone(venv: Path | None) -> Iterator[Path]:
         yield folder
     finally:
         if (folder / ".venv").exists():
-            clean = [folder / ".venv/bin/python", "-m", "dev.clean"]
+            clean = [str(folder / ".venv/bin/python"), "-m", "dev.clean"]
             subprocess.run(clean, cwd=folder, check=False)  # noqa: S603 -- fixed words
         shutil.rmtree(place, ignore_errors=True)
 
