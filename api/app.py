@@ -15,6 +15,7 @@ from api.codec import codec_routes
 from api.error_pages import error_pages
 from api.errors import HANDLERS
 from api.examples import add_examples
+from api.guides import guide_list, guide_page
 from api.health import live, ready
 from api.pay import payment_page
 from api.rate_limits import add_headers
@@ -121,7 +122,7 @@ def routes() -> list[Any]:
     # ApiPay's contract has a description of its own.
     apipay = Router("/", route_handlers=ROUTES, include_in_schema=False)
     api = Router("/api", route_handlers=[v1, verify_organization, apipay], dependencies=dependencies)
-    return [api, live, ready, payment_page, error_pages, docs.assets_router()]
+    return [api, live, ready, payment_page, error_pages, guide_list, guide_page, docs.assets_router()]
 
 
 def create_app(

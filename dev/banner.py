@@ -55,6 +55,7 @@ def show_banner(system: System, console: Console) -> None:
     table.add_column(overflow="fold")
     table.add_row("API", f"{found.api}/api")
     table.add_row("API docs", found.docs)
+    table.add_row("Guides", f"{found.docs}/guides")
     table.add_row("Temporal UI", found.temporal_ui)
     table.add_row("Kaspi phone (emulator)", found.emulator)
     table.add_row("Test key (sandbox)", found.test_key)

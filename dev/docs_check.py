@@ -5,6 +5,7 @@ What a page promises stands behind its block as `<!-- expect: regular expression
 """
 
 import argparse
+import contextlib
 import json
 import os
 import queue
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
@@ -58,13 +60,14 @@ class Shell:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            ["bash", "--norc", "-o", "pipefail"],
+            ["bash", "--norc", "-o", "pipefail"],  # noqa: S607 -- the reader's
             cwd=folder, env=environment, start_new_session=True, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self._lines = queue.SimpleQueue[str | None]()
         self._blocks = 0
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def run(self, block: Block) -> None:
         """Runs it to its end, and waits for what is expected; `DocsWrong` where it fails or does not come."""
@@ -80,13 +83,18 @@ class Shell:
         if not ended or f"{end} 0" not in said:
             raise DocsWrong(f"this block fails:\n{block.code}\nIt said:\n" + "\n".join(said))
         for promise in block.expected:
-            if not self._until(lambda wanted=promise: re.search(wanted, "\n".join(said)) is not None, said):
+            if not self._until(partial(_shows, promise, said), said):
                 raise DocsWrong(f"this block shows no {promise!r}:\n{block.code}\nIt said:\n" + "\n".join(said))
 
     def close(self) -> None:
         """Ends the shell with whatever it has left running."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended, and left nobody
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def _until(self, done: Callable[[], bool], said: list[str]) -> bool:
         ends = time.monotonic() + BLOCK_SECONDS
@@ -107,6 +115,10 @@ class Shell:
         self._lines.put(None)
 
 
+def _shows(promise: str, said: list[str]) -> bool:
+    return re.search(promise, "\n".join(said)) is not None
+
+
 @contextmanager
 def clean_clone(venv: Path | None) -> Iterator[Path]:
     """What is committed, in a folder of its own; `venv` is linked into it."""
@@ -114,13 +126,15 @@ def clean_clone(venv: Path | None) -> Iterator[Path]:
     place.chmod(0o711)  # Postgres may run as another user
     folder = place / "tolem"
     try:
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+        clone = ["git", "clone", "--quiet", str(ROOT), str(folder)]
+        subprocess.run(clone, check=True)  # noqa: S603 -- fixed words
         if venv is not None:
             (folder / ".venv").symlink_to(venv.resolve())
         yield folder
     finally:
         if (folder / ".venv").exists():
-            subprocess.run([folder / ".venv/bin/python", "-m", "dev.clean"], cwd=folder, check=False)
+            clean = [str(folder / ".venv/bin/python"), "-m", "dev.clean"]
+            subprocess.run(clean, cwd=folder, check=False)  # noqa: S603 -- fixed words
         shutil.rmtree(place, ignore_errors=True)
 
 
@@ -128,7 +142,7 @@ def clean_clone(venv: Path | None) -> Iterator[Path]:
 def system(folder: Path, environment: dict[str, str], log: Path) -> Iterator[None]:
     """`make up`, in the reader's first terminal."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 -- fixed words
             START.split(), cwd=folder, env=environment, start_new_session=True, stdout=output, stderr=output
         )
     try:
@@ -194,7 +208,8 @@ def main() -> None:
     parser.add_argument("--venv", type=Path, help="an installed environment to link, instead of installing one")
     parser.add_argument("pages", nargs="*", default=PAGES)
     asked = parser.parse_args()
-    if subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, check=True).stdout:
+    status = ["git", "status", "--porcelain"]
+    if subprocess.run(status, cwd=ROOT, capture_output=True, check=True).stdout:  # noqa: S603 -- fixed words
         sys.stderr.write("what is not committed is not checked\n")
     try:
         count = check(tuple(asked.pages), asked.venv)

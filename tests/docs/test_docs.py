@@ -22,7 +22,11 @@ from webhooks.signing import new_secret, sign
 from workflows.invoice_messages import Resolution
 
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench" / "README.md", ROOT / "emulator" / "README.md"]
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / folder / "README.md" for folder in ("bench", "emulator", "examples")),
+    ]
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -159,10 +163,10 @@ def follow(words: list[str]) -> None:
 
 
 def test_the_make_targets_in_the_documents_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.MULTILINE))
     for document in DOCUMENTS:
         whole = document.read_text(encoding="utf-8")
-        named = set(re.findall(r"(?:^|`|TOLEM_DEV_PORT_BASE=\d+ )make ([a-z]+)", whole, re.MULTILINE))
+        named = set(re.findall(r"(?:^|`|TOLEM_DEV_PORT_BASE=\d+ )make ([a-z-]+)", whole, re.MULTILINE))
         assert named <= targets, (document.name, named - targets)
 
 

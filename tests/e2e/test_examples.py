@@ -59,7 +59,7 @@ def interpreter(name: str) -> str:
 
 def environment(shop: Shop, **more: str) -> dict[str, str]:
     """What the examples read, for a merchant's test key."""
-    ours = {"TOLEM_API": str(shop.test.base_url).rstrip("/"), "TOLEM_KEY": shop.test.headers["X-API-Key"]}
+    ours = {"TOLEM_API_URL": str(shop.test.base_url).rstrip("/"), "TOLEM_API_KEY": shop.test.headers["X-API-Key"]}
     return {"PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", **ours, **more}
 
 

@@ -1,17 +1,17 @@
 // A sandbox invoice: created, paid, and partly refunded. Node 18 or newer, no packages.
 //
-//   TOLEM_API=http://127.0.0.1:8000 TOLEM_KEY=tk_test_… node payment.mjs
+//   TOLEM_API_URL=http://127.0.0.1:8000 TOLEM_API_KEY=tk_test_… node payment.mjs
 
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const { TOLEM_API, TOLEM_KEY } = process.env;
+const { TOLEM_API_URL, TOLEM_API_KEY } = process.env;
 
 // The answer's JSON. An error stops the program with what the API says.
 async function call(method, path, body, idempotencyKey) {
-  const headers = { "X-API-Key": TOLEM_KEY, "Content-Type": "application/json" };
+  const headers = { "X-API-Key": TOLEM_API_KEY, "Content-Type": "application/json" };
   if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
-  const answer = await fetch(TOLEM_API + path, { method, headers, body: body && JSON.stringify(body) });
+  const answer = await fetch(TOLEM_API_URL + path, { method, headers, body: body && JSON.stringify(body) });
   const said = await answer.json();
   // said.retryable says whether the same request may succeed later: repeat it with the same key then.
   if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(said)}`);

@@ -1,16 +1,16 @@
 // A sandbox subscription that lives three months in seconds, by a test clock. Node 18 or newer, no packages.
 //
-//   TOLEM_API=http://127.0.0.1:8000 TOLEM_KEY=tk_test_… node subscription.mjs
+//   TOLEM_API_URL=http://127.0.0.1:8000 TOLEM_API_KEY=tk_test_… node subscription.mjs
 
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const { TOLEM_API, TOLEM_KEY } = process.env;
+const { TOLEM_API_URL, TOLEM_API_KEY } = process.env;
 
 async function call(method, path, body, idempotencyKey) {
-  const headers = { "X-API-Key": TOLEM_KEY, "Content-Type": "application/json" };
+  const headers = { "X-API-Key": TOLEM_API_KEY, "Content-Type": "application/json" };
   if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
-  const answer = await fetch(TOLEM_API + path, { method, headers, body: body && JSON.stringify(body) });
+  const answer = await fetch(TOLEM_API_URL + path, { method, headers, body: body && JSON.stringify(body) });
   const said = await answer.json();
   if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(said)}`);
   return said;

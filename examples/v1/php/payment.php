@@ -1,14 +1,14 @@
 <?php
 // A sandbox invoice: created, paid, and partly refunded. PHP 8 or newer, no packages.
 //
-//   TOLEM_API=http://127.0.0.1:8000 TOLEM_KEY=tk_test_… php payment.php
+//   TOLEM_API_URL=http://127.0.0.1:8000 TOLEM_API_KEY=tk_test_… php payment.php
 
 declare(strict_types=1);
 
 /** The answer's JSON. An error stops the program with what the API says. */
 function call(string $method, string $path, ?array $body = null, ?string $idempotency_key = null): array
 {
-    $headers = ['X-API-Key: ' . getenv('TOLEM_KEY'), 'Content-Type: application/json'];
+    $headers = ['X-API-Key: ' . getenv('TOLEM_API_KEY'), 'Content-Type: application/json'];
     if ($idempotency_key !== null) {
         $headers[] = 'Idempotency-Key: ' . $idempotency_key;
     }
@@ -16,7 +16,7 @@ function call(string $method, string $path, ?array $body = null, ?string $idempo
     if ($body !== null) {
         $http['content'] = json_encode($body, JSON_THROW_ON_ERROR);
     }
-    $said = file_get_contents(getenv('TOLEM_API') . $path, false, stream_context_create(['http' => $http]));
+    $said = file_get_contents(getenv('TOLEM_API_URL') . $path, false, stream_context_create(['http' => $http]));
     $status = (int) explode(' ', $http_response_header[0] ?? 'none 0')[1];
     // "retryable" in the answer says whether the same request may succeed later: repeat it with the same key then.
     if ($said === false || $status >= 400) {

@@ -1,13 +1,13 @@
 <?php
 // A sandbox subscription that lives three months in seconds, by a test clock. PHP 8 or newer, no packages.
 //
-//   TOLEM_API=http://127.0.0.1:8000 TOLEM_KEY=tk_test_… php subscription.php
+//   TOLEM_API_URL=http://127.0.0.1:8000 TOLEM_API_KEY=tk_test_… php subscription.php
 
 declare(strict_types=1);
 
 function call(string $method, string $path, ?array $body = null, ?string $idempotency_key = null): array
 {
-    $headers = ['X-API-Key: ' . getenv('TOLEM_KEY'), 'Content-Type: application/json'];
+    $headers = ['X-API-Key: ' . getenv('TOLEM_API_KEY'), 'Content-Type: application/json'];
     if ($idempotency_key !== null) {
         $headers[] = 'Idempotency-Key: ' . $idempotency_key;
     }
@@ -15,7 +15,7 @@ function call(string $method, string $path, ?array $body = null, ?string $idempo
     if ($body !== null) {
         $http['content'] = json_encode($body, JSON_THROW_ON_ERROR);
     }
-    $said = file_get_contents(getenv('TOLEM_API') . $path, false, stream_context_create(['http' => $http]));
+    $said = file_get_contents(getenv('TOLEM_API_URL') . $path, false, stream_context_create(['http' => $http]));
     $status = (int) explode(' ', $http_response_header[0] ?? 'none 0')[1];
     if ($said === false || $status >= 400) {
         throw new RuntimeException("$method $path: $status $said");

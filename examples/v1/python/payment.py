@@ -1,6 +1,6 @@
 """A sandbox invoice: created, paid, and partly refunded. Standard library only.
 
-TOLEM_API=http://127.0.0.1:8000 TOLEM_KEY=tk_test_… python3 payment.py
+TOLEM_API_URL=http://127.0.0.1:8000 TOLEM_API_KEY=tk_test_… python3 payment.py
 """
 
 import json
@@ -10,7 +10,7 @@ import uuid
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-API, KEY = os.environ["TOLEM_API"], os.environ["TOLEM_KEY"]
+API, KEY = os.environ["TOLEM_API_URL"], os.environ["TOLEM_API_KEY"]
 
 
 def call(method, path, body=None, idempotency_key=None):

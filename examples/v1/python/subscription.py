@@ -1,6 +1,6 @@
 """A sandbox subscription that lives three months in seconds, by a test clock. Standard library only.
 
-TOLEM_API=http://127.0.0.1:8000 TOLEM_KEY=tk_test_… python3 subscription.py
+TOLEM_API_URL=http://127.0.0.1:8000 TOLEM_API_KEY=tk_test_… python3 subscription.py
 """
 
 import time
