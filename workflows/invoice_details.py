@@ -12,6 +12,8 @@ def details(order: OpenInvoice, story: InvoiceStory) -> str:
     lines = [f"**{story.state}** · {order.kind} · {amount} KZT · {'sandbox' if order.is_sandbox else 'live'}"]
     if story.payment_id is not None:
         lines.append(f"Bank payment `{story.payment_id}`. The update `look` tells what the bank says now.")
+    if order.is_sandbox and order.scenario is not None:
+        lines.append(f"Acts out `{order.scenario}` (docs/sandbox.md).")
     if story.attention is not None:
         lines += _case(order, story)
     elif story.state in OPEN and story.deadline is not None:

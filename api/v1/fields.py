@@ -28,7 +28,11 @@ PhoneIn = Annotated[
 DescriptionIn = Annotated[str, Meta(description="The payer sees it.", max_length=500, examples=["Заказ #1042"])]
 OrderIdIn = Annotated[str, Meta(description="Your own number of the order.", max_length=255, examples=["order_1042"])]
 SandboxIn = Annotated[
-    bool, Meta(description="Sandbox object, moved by `simulate`; by default what the key's mode says.")
+    bool,
+    Meta(
+        description="Sandbox object, moved by `simulate` or by a magic value (`GET /v1/sandbox/scenarios`); by default"
+        " what the key's mode says."
+    ),
 ]
 
 

@@ -1,5 +1,7 @@
 """A sandbox story told again acts out what it acted out before; a live one acts out nothing."""
 
+from typing import Any
+
 import pytest
 
 from db.liveness import Liveness
@@ -20,7 +22,7 @@ CASES = [
 @pytest.mark.parametrize(("fields", "kind"), CASES)
 @pytest.mark.parametrize("sandbox", [True, False])
 async def test_a_bill_and_its_refund_keep_their_scenario(
-    books: Books, shop: Shop, fields: dict[str, object], kind: Kind, sandbox: bool
+    books: Books, shop: Shop, fields: dict[str, Any], kind: Kind, sandbox: bool
 ) -> None:
     expected = Scenario.PARTIAL_REFUND_ONLY if sandbox else None
     invoice = await shop.paid(kind, sandbox=sandbox, **fields)

@@ -199,6 +199,15 @@ async def test_the_simulated_payer_is_quicker_than_the_script(shop: Shop, sandbo
     assert [told.object["state"] for told in await sandbox_inbox.wait(invoice["id"])] == ["canceled"]
 
 
+async def test_a_script_outlives_its_worker(shop: Shop, sandbox_inbox: Inbox) -> None:
+    made = [await shop.sandbox_bill(phone_number=f"7701000{digits}") for digits in ("0001", "0006")]
+    await shop.stack.restart("worker")
+    for one in made:
+        await until_in(shop, one["id"], State.PAID)
+        (told,) = await sandbox_inbox.wait(one["id"], state="paid")
+        assert told.object["attention"] is None
+
+
 @pytest.mark.parametrize("digits", ["0002", "0009"])
 async def test_what_stays_pending_is_moved_by_simulate(shop: Shop, digits: str) -> None:
     invoice = await shop.sandbox_bill(phone_number=f"7701000{digits}")
