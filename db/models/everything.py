@@ -14,5 +14,6 @@ from db.models import (
 from db.models.base import metadata
 
 __all__ = [
-    "audit", "catalog", "invoices", "merchants", "metadata", "organizations", "reconciliation", "refunds", "subscriptions", "webhooks",
+    "audit", "catalog", "invoices", "merchants", "metadata", "organizations", "reconciliation", "refunds",
+    "subscriptions", "webhooks",
 ]  # fmt: skip
