@@ -40,7 +40,8 @@ _WRITE = text(
     " billing_day = :billing_day, billing_time = :billing_time, ends_at = :ends_at, total_cycles = :total_cycles,"
     " max_retry_attempts = :max_retry_attempts, retry_interval_hours = :retry_interval_hours,"
     " grace_period_days = :grace_period_days, missed = :missed, next_billing_at = :next_billing_at,"
-    " cancel_at_period_end = :cancel_at_period_end, invoice_id = :invoice_id, clock_at = :clock_at, billed_at = :billed_at,"
+    " cancel_at_period_end = :cancel_at_period_end, invoice_id = :invoice_id, clock_at = :clock_at,"
+    " billed_at = :billed_at,"
     " standing = cast(:standing as jsonb), version = :version, decided = :decided, sequence = :sequence,"
     " updated_at = :now, ended_at = :ended_at where merchant_id = :merchant and id = :id"
 )
@@ -68,7 +69,7 @@ _PAYMENT_TOLD = text(
 
 
 class SubscriptionLedger:
-    """Writes subscriptions as the application's role. Every method raises `DatabaseUnavailable` when the database is."""
+    """Writes subscriptions as the application's role; every method raises `DatabaseUnavailable`."""
 
     def __init__(self, engine: AsyncEngine, renderer: Renderer) -> None:
         self._engine = engine
@@ -303,7 +304,5 @@ def _entry(before: Subscription, after: Subscription, ask: BookDecision) -> Audi
 
 def _note(ask: BookDecision) -> str | None:
     """The periods that moved, in words."""
-    moved = [
-        f"{one.first}" + (f"-{one.last}" if one.last != one.first else "") + f" {one.state}" for one in ask.booked
-    ]
+    moved = [f"{one.first}" + (f"-{one.last}" if one.last != one.first else "") + f" {one.state}" for one in ask.booked]
     return ", ".join(moved) or None

@@ -98,7 +98,7 @@ class SubscriptionPeriod(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubscriptionNews(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The object of a subscription's event: the subscription after the decision, what is told, and the bill's invoice."""
+    """The object of a subscription's event: what stands after the decision, what is told, and the bill's invoice."""
 
     subscription: Subscription
     told: Told

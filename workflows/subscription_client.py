@@ -15,6 +15,7 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from activities.subscribing import AdvanceAll
 from domain.money import format_amount
 from domain.subscription import ChargeRef
 from domain.subscription_record import OpenSubscription, SubscriptionRef
@@ -29,13 +30,12 @@ from workflows.subscription_messages import (
     AwaitSubscription,
     RunSubscription,
 )
-from activities.subscribing import AdvanceAll
 
 T = TypeVar("T")
 
 
 class SubscriptionDoor:
-    """Every action finds the workflow, or begins it again from the books: a subscription is never lost with a history."""
+    """Every action finds the workflow, or begins it again from the books."""
 
     _client: Client
     _queues: TaskQueues
@@ -111,7 +111,7 @@ class SubscriptionDoor:
             )
 
     async def bill_changed(self, ref: SubscriptionRef, bill: ChargeRef) -> None:
-        """Tells a subscription that the books say something new of a bill; one that is over begins again, to hear it."""
+        """Tells a subscription that the books say something new of a bill; one that is over begins again."""
         with engine_errors():
             await self._client.start_workflow(
                 "subscription",

@@ -61,7 +61,8 @@ class BookedSubscription:
         return self
 
     async def row(self) -> Subscription:
-        found = await self.books.fetch(f"select {SUBSCRIPTION_COLUMNS} from subscriptions where id = :id", id=self.id)
+        query = f"select {SUBSCRIPTION_COLUMNS} from subscriptions where id = :id"  # noqa: S608 -- our own names
+        found = await self.books.fetch(query, id=self.id)
         return to_subscription(found[0])
 
     async def ask(self, happening: Happening, now: datetime, **more: Any) -> tuple[Decision, BookDecision]:

@@ -6,7 +6,6 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-
 from sqlalchemy import text
 
 from db.engine import as_merchant
@@ -81,7 +80,10 @@ async def test_an_ended_subscription_stays_ended(books: Books, shop: Shop) -> No
     ("statement", "error"),
     [
         ("update subscription_periods set number = 9 where subscription_id = $1", asyncpg.InsufficientPrivilegeError),
-        ("update subscription_periods set due_at = now() where subscription_id = $1", asyncpg.InsufficientPrivilegeError),
+        (
+            "update subscription_periods set due_at = now() where subscription_id = $1",
+            asyncpg.InsufficientPrivilegeError,
+        ),
         ("delete from subscription_periods where subscription_id = $1", asyncpg.InsufficientPrivilegeError),
         ("update subscription_terms set amount = 1 where subscription_id = $1", asyncpg.InsufficientPrivilegeError),
         ("delete from subscriptions where id = $1", asyncpg.InsufficientPrivilegeError),
@@ -90,13 +92,13 @@ async def test_an_ended_subscription_stays_ended(books: Books, shop: Shop) -> No
             asyncpg.CheckViolationError,  # no reason
         ),
         (
-            "insert into subscription_periods (subscription_id, number, merchant_id, due_at, state, revision, updated_at)"
-            " select id, 7, merchant_id, now(), 'paid', 1, now() from subscriptions where id = $1",
+            "insert into subscription_periods (subscription_id, number, merchant_id, due_at, state, revision,"
+            " updated_at) select id, 7, merchant_id, now(), 'paid', 1, now() from subscriptions where id = $1",
             asyncpg.CheckViolationError,
         ),
         (
-            "insert into subscription_periods (subscription_id, number, merchant_id, due_at, state, revision, updated_at)"
-            " select id, 1, merchant_id, now(), 'billing', 1, now() from subscriptions where id = $1",
+            "insert into subscription_periods (subscription_id, number, merchant_id, due_at, state, revision,"
+            " updated_at) select id, 1, merchant_id, now(), 'billing', 1, now() from subscriptions where id = $1",
             asyncpg.UniqueViolationError,
         ),
     ],
@@ -149,10 +151,10 @@ async def test_plain_sql_cannot_make_a_second_live_charge(books: Books, shop: Sh
     one = await due(shop)
     invoice_id = await one.out(1, 1)
     again = (
-        "insert into invoices (id, merchant_id, number, kind, is_sandbox, amount, state, phone, connection_id, request_id,"
-        " claim_token, claimed_at, updated_at, subscription_id, subscription_period, subscription_charge)"
-        " select 'inv_again', merchant_id, 9999, kind, is_sandbox, amount, 'processing', phone, connection_id, 'r', 't',"
-        " now(), now(), subscription_id, subscription_period, 2 from invoices where id = $1"
+        "insert into invoices (id, merchant_id, number, kind, is_sandbox, amount, state, phone, connection_id,"
+        " request_id, claim_token, claimed_at, updated_at, subscription_id, subscription_period, subscription_charge)"
+        " select 'inv_again', merchant_id, 9999, kind, is_sandbox, amount, 'processing', phone, connection_id, 'r',"
+        " 't', now(), now(), subscription_id, subscription_period, 2 from invoices where id = $1"
     )
     async with role(books.database, "tolem_app", shop.id) as connection:
         with pytest.raises(asyncpg.UniqueViolationError):
@@ -204,7 +206,8 @@ async def test_a_merchant_sees_and_writes_only_his_own(books: Books, shop: Shop,
     async with role(books.database, "tolem_app", stranger.id) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(
-                "insert into test_clocks (id, merchant_id, name, now_at, updated_at) values ('clk_x', $1, 'x', now(), now())",
+                "insert into test_clocks (id, merchant_id, name, now_at, updated_at)"
+                " values ('clk_x', $1, 'x', now(), now())",
                 shop.id,
             )
 
@@ -232,7 +235,8 @@ async def test_a_live_subscription_has_no_test_clock(books: Books, shop: Shop) -
 async def test_a_test_clock_never_goes_back(books: Books, shop: Shop) -> None:
     async with role(books.database, "tolem_app", shop.id) as connection:
         await connection.execute(
-            "insert into test_clocks (id, merchant_id, name, now_at, updated_at) values ('clk_m', $1, 'c', now(), now())",
+            "insert into test_clocks (id, merchant_id, name, now_at, updated_at)"
+            " values ('clk_m', $1, 'c', now(), now())",
             shop.id,
         )
         with pytest.raises(asyncpg.CheckViolationError):
