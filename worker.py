@@ -217,18 +217,7 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
 def _subscribing(settings: conf.Settings, pool: AsyncEngine, renderer: Contracts, engine: Engine) -> list[Activity]:
     times = BillTimes(late_watch=float(settings[conf.Invoices].late_watch_seconds))
     doing = Subscribing(SubscriptionLedger(pool, renderer), SubscriptionBills(pool, times), TestClocks(pool), engine)
-    return [
-        doing.open,
-        doing.load,
-        doing.book,
-        doing.bill,
-        doing.bill_state,
-        # Not local ones: they wait for another story's answer.
-        doing.withdraw,
-        doing.payer,
-        doing.tell,
-        doing.advance,
-    ]
+    return doing.activities()
 
 
 def _guarding(settings: conf.Settings, stack: AsyncExitStack, engine: Engine) -> Guarding:

@@ -1,8 +1,9 @@
 """Subscriptions: the books' steps, and what a subscription asks of its bills' stories."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -84,6 +85,12 @@ class Subscribing:
         self._bills = bills
         self._clocks = clocks
         self._stories = stories
+
+    def activities(self) -> list[Callable[..., Coroutine[Any, Any, Any]]]:
+        """All of them, for the workflows' queue."""
+        local = [self.open, self.load, self.book, self.bill, self.bill_state]
+        # Not local ones: they wait for another story's answer.
+        return [*local, self.withdraw, self.payer, self.tell, self.advance]
 
     @activity.defn(name="subscription.open")
     async def open(self, order: OpenSubscription) -> None:

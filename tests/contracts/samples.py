@@ -5,12 +5,13 @@ from typing import Any
 
 from domain.bank import Scheme
 from domain.billing_calendar import BillingPeriod, Plan
-from domain.event import Dialect, Endpoint
+from domain.event import Dialect, Endpoint, EventType
 from domain.invoice import Invoice, Kind, State
 from domain.merchant import Connection, Health
 from domain.refund import Refund, RefundState
-from domain.subscription import MissedPolicy, Standing, Terms
-from domain.subscription_record import Subscription
+from domain.rendering import Event
+from domain.subscription import MissedPolicy, Standing, Terms, Told
+from domain.subscription_record import Subscription, SubscriptionNews
 from domain.subscription_rules import begin
 
 MADE = datetime(2026, 11, 22, 6, 17, 33, 120_999, tzinfo=UTC)
@@ -136,3 +137,19 @@ def subscription(standing: Standing | None = None, **changes: Any) -> Subscripti
         "sequence": 1,
     }
     return Subscription(**(fields | changes))
+
+
+def subscription_event(told: Told, standing: Standing | None = None, invoice_id: str | None = None) -> Event:
+    one = subscription(standing)
+    return Event(
+        id="evt_1",
+        merchant_id="mer_1",
+        type=EventType(told.what.value),
+        object_id=one.id,
+        sequence=3,
+        cause="c",
+        is_sandbox=False,
+        created_at=MADE,
+        object=SubscriptionNews(subscription=one, told=told, invoice_id=invoice_id),
+        previous_state="active",
+    )

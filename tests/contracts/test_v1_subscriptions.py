@@ -1,21 +1,20 @@
 """Subscriptions in the v1 contract and in ApiPay's words, as bytes."""
 
 import json
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
 
-from contracts.apipay import ApiPay
 from contracts.rendering import Contracts
 from contracts.v1 import V1
 from contracts.v1_subscriptions import SubscriptionStatus, clock, detail, due_dates, period, subscription
 from domain.billing_calendar import BillingPeriod
 from domain.cart import InvoiceItem
 from domain.catalog import Unit
-from domain.event import Dialect, EventType
+from domain.event import EventType
 from domain.rendering import Event
 from domain.subscription import (
     CLOSED,
@@ -26,7 +25,6 @@ from domain.subscription import (
     ChargeUnknown,
     Happening,
     PaidHow,
-    Pause,
     PeriodState,
     SkipReason,
     Standing,
@@ -35,11 +33,12 @@ from domain.subscription import (
     TimeReached,
     Told,
 )
-from domain.subscription_record import ClockState, PayerAct, SubscriptionNews, SubscriptionPeriod, TestClock
+from domain.subscription_record import ClockState, PayerAct, SubscriptionPeriod, TestClock
 from domain.subscription_rules import decide
 from domain.subscription_statistics import LastPayment, Statistics
 from tests.contracts import samples
 from tests.contracts.samples import MADE, PUBLIC_URL, begun
+from tests.contracts.samples import subscription_event as event
 
 V = V1(PUBLIC_URL)
 AT = "2026-11-22T06:17:33.120Z"
@@ -269,22 +268,6 @@ def test_a_test_clock() -> None:
 # --- events
 
 
-def event(told: Told, standing: Standing | None = None, invoice_id: str | None = None) -> Event:
-    one = samples.subscription(standing)
-    return Event(
-        id="evt_1",
-        merchant_id="mer_1",
-        type=EventType(told.what.value),
-        object_id=one.id,
-        sequence=3,
-        cause="c",
-        is_sandbox=False,
-        created_at=MADE,
-        object=SubscriptionNews(subscription=one, told=told, invoice_id=invoice_id),
-        previous_state="active",
-    )
-
-
 def news(told: Told, **about: Any) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(V.webhook(event(told, **about), "whe_1"))["data"]["period"]
     return found
@@ -355,54 +338,3 @@ def test_the_bill_of_a_subscription_names_it() -> None:
     bill = samples.invoice(subscription_id="sub_1", subscription_period=3, subscription_charge=2)
     shown = as_json(V.invoice(bill))
     assert (shown["subscription_id"], shown["subscription_period"]) == ("sub_1", 3)
-
-
-# --- ApiPay's words
-
-
-def test_the_same_event_in_the_words_of_apipay() -> None:
-    told = Told(what=Tell.PERIOD_SKIPPED, number=1, last=1, reason=SkipReason.PAUSED)
-    paused = decide(begun(), Pause(), MADE).standing
-    assert json.loads(ApiPay().webhook(event(told, paused, "inv_1"))) == {
-        "event": "subscription.period_skipped",
-        "data": {
-            "subscription": {
-                "id": 7,
-                "amount": "10000.00",
-                "phone_number": "87011234567",
-                "description": "Абонплата",
-                "interval": "monthly",
-                "status": "paused",
-                "start_date": "2026-11-22",
-                "end_date": None,
-                "next_billing_date": None,
-                "created_at": "2026-11-22T06:17:33Z",
-            },
-            "invoice": "inv_1",
-            "reason": "paused",
-        },
-        "source": "subscription",
-        "timestamp": "2026-11-22T06:17:33Z",
-    }
-
-
-@pytest.mark.parametrize("state", State)
-def test_apipay_knows_three_words_for_a_subscription(state: State) -> None:
-    told = Told(what=Tell.PAUSED)
-    one = event(told, msgspec.structs.replace(begun(), state=state))
-    body = json.loads(Contracts(PUBLIC_URL).webhook(one, "whe_1", Dialect.APIPAY))
-    assert body["data"]["subscription"]["status"] in {"active", "paused", "cancelled"}
-
-
-def test_dates_in_apipays_words_are_almatys() -> None:
-    late = datetime(2026, 11, 30, 20, tzinfo=UTC)  # the 1st in Almaty
-    one = event(Told(what=Tell.RESUMED))
-    news_ = msgspec.structs.replace(
-        one,
-        object=SubscriptionNews(
-            subscription=samples.subscription(next_billing_at=late, ends_at=late + timedelta(days=1)),
-            told=Told(what=Tell.RESUMED),
-        ),
-    )
-    shown = json.loads(ApiPay().webhook(news_))["data"]["subscription"]
-    assert (shown["next_billing_date"], shown["end_date"]) == ("2026-12-01", "2026-12-02")

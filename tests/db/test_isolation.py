@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
+from db.endpoints import Asker
 from db.organizations import Organizations
 from db.reconciliations import Reconciliations
 from db.redeliveries import Redeliveries
+from db.test_clocks import TestClocks
 from domain.cart import AskedItem
 from domain.event import AttemptOutcome
 from domain.ids import new_id
@@ -22,6 +24,7 @@ from domain.refund import RefundState
 from domain.statement import Operation, StatementRow
 from tests.db.books import BIN, Books, Shop, role
 from tests.db.carts import new, paid_cart, stocked
+from tests.db.subscriptions import BookedSubscription
 
 REFUSED = asyncpg.InsufficientPrivilegeError
 
@@ -66,6 +69,8 @@ async def furnished(books: Books, name: str) -> Shop:
     await _reconciled(books, shop)
     await stocked(shop, new())
     await shop.refund(await paid_cart(shop, (100, 1000)), items=[AskedItem(position=1)])
+    await (await BookedSubscription(shop).opened()).due()
+    await TestClocks(books.app).add(Asker(merchant_id=shop.id, key_id="key_1", sandbox_only=True), "clock")
     return shop
 
 
@@ -101,7 +106,8 @@ async def tenant_tables(books: Books) -> dict[str, str]:
     known = {row["relname"]: row["whose"] for row in rows}
     shared = {name for name, whose in known.items() if whose is None}
     # A new table without a merchant must be thought about here.
-    assert shared == {"merchants", "invoice_transitions", "refund_transitions", "alembic_version"}
+    transitions = ("invoice", "refund", "subscription", "subscription_period")
+    assert shared == {"merchants", "alembic_version", *(f"{name}_transitions" for name in transitions)}
     return {name: whose for name, whose in known.items() if whose} | {"merchants": "id"}
 
 

@@ -110,8 +110,7 @@ class SubscriptionStage:
         """As worker.py splits them."""
         doing = self.subscribing
         books: list[Callable[..., Any]] = [
-            self.issuing.issue, self.booking.book, self.booking.standing, doing.open, doing.load, doing.book,
-            doing.bill, doing.bill_state, doing.withdraw, doing.payer, doing.tell, doing.advance,
+            self.issuing.issue, self.booking.book, self.booking.standing, *doing.activities(),
         ]  # fmt: skip
         return [
             Worker(
