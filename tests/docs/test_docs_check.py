@@ -1,6 +1,5 @@
-"""`make docs-check` with the installation at hand: what the documents tell to type works, and what fails is seen."""
+"""`make docs-check`: a block that fails, and a promise that is not kept, are seen. (CI runs the documents.)"""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +9,6 @@ from dev import docs_check
 from dev.docs_check import Block, DocsWrong, Shell
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
-
-
-@pytest.mark.stack
-@pytest.mark.timeout(400)
-def test_every_shell_block_runs_in_a_clean_clone() -> None:
-    installed = Path(sys.prefix)
-    assert docs_check.check(docs_check.PAGES, installed) >= 10
 
 
 @pytest.fixture
