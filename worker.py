@@ -13,7 +13,6 @@ import structlog
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.adopting import Adopting
@@ -32,7 +31,6 @@ from activities.watching import PollLimits, Watching
 from contracts.rendering import Contracts
 from db.deliveries import Deliveries
 from db.engine import create_engine
-from db.errors import DatabaseError
 from db.ledger import Ledger
 from db.liveness import Liveness
 from db.reconciliation_books import ReconciliationBooks
@@ -47,6 +45,7 @@ from db.test_clocks import TestClocks
 from db.watches import Watches
 from domain.policy import REFUND_CALL_OVERHEAD
 from kaspi.directory import BankDirectory, BankLimits
+from operations.keeping_going import keep_going
 from operations.sealed import connection_loader, poster
 from runtime import settings as conf
 from runtime.env import SettingsError
@@ -61,13 +60,12 @@ from webhooks.guard import EgressRules
 from webhooks.lanes import Lanes
 from webhooks.proxy import EgressProxy
 from webhooks.sender import Sender
-from workflows.client import Engine, EngineAway
+from workflows.client import Engine
 from workflows.invoice import InvoiceWorkflow
 from workflows.kaspi_session import KaspiSessionWorkflow
 from workflows.reconciliation import ReconcileAllWorkflow, ReconciliationWorkflow
 from workflows.redelivery import RedeliveryWorkflow
 from workflows.refund import RefundWorkflow
-from workflows.schedules import ensure_schedules, recurring
 from workflows.subscription import SubscriptionWorkflow
 from workflows.test_clock import TestClockWorkflow
 from workflows.watchdog import WatchdogWorkflow
@@ -98,7 +96,6 @@ WEBHOOK_ACTIVITIES = 1000
 WORKFLOW_TASKS = 1000
 DELIVERY_WORKFLOW_TASKS = 100
 DELIVERY_POLLS = 2
-KEEP_GOING_PATIENCE = 60.0
 
 Activity = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -313,42 +310,6 @@ def build_workers(client: Client, wiring: Wiring, settings: conf.Worker) -> list
             graceful_shutdown_timeout=drain,
         ),
     ]
-
-
-async def watch_connections(settings: conf.Settings, engine: Engine) -> None:
-    """Starts the poller of every connection that has none: after a restore, or a connection made while we were away."""
-    pool = create_engine(settings[conf.OperatorDatabase].url.reveal(), pool_size=1)
-    try:
-        for connection in await Registry(pool).watched_connections():
-            await engine.watch_connection(connection.merchant_id, connection.id)
-    finally:
-        await pool.dispose()
-
-
-async def keep_going(settings: conf.Settings, client: Client, engine: Engine) -> None:
-    """Makes sure, again and again, that Temporal has our Schedules, and the pollers where it has forgotten those.
-
-    Temporal cannot schedule what it has forgotten: after the loss of its database nothing but this brings the
-    watchdog back (docs/decisions/0014).
-    """
-    limits, started = settings[conf.Worker], False
-    reconcile_at = settings[conf.Reconciliation].at
-    wanted = recurring(watchdog_every=limits.watchdog_seconds, reconcile_at=reconcile_at)
-    while True:
-        try:
-            async with asyncio.timeout(KEEP_GOING_PATIENCE):
-                forgotten = await ensure_schedules(
-                    client, TaskQueues(limits.task_queue_prefix), wanted, renew=not started
-                )
-                if forgotten or not started:
-                    log.info("schedules_made", schedules=forgotten)
-                    await watch_connections(settings, engine)
-            started = True
-        except (RPCError, EngineAway, DatabaseError, TimeoutError) as error:
-            log.warning("schedules_not_ensured", cause=str(error), error=type(error).__name__)
-        except Exception:
-            log.exception("schedules_not_ensured")
-        await asyncio.sleep(limits.watchdog_seconds)
 
 
 async def run() -> None:

@@ -88,9 +88,11 @@ class Subscribing:
 
     def activities(self) -> list[Callable[..., Coroutine[Any, Any, Any]]]:
         """All of them, for the workflows' queue."""
-        local = [self.open, self.load, self.book, self.bill, self.bill_state]
-        # Not local ones: they wait for another story's answer.
-        return [*local, self.withdraw, self.payer, self.tell, self.advance]
+        # The last four are no local ones: they wait for another story's answer.
+        return [
+            self.open, self.load, self.book, self.bill, self.bill_state,
+            self.withdraw, self.payer, self.tell, self.advance,
+        ]  # fmt: skip
 
     @activity.defn(name="subscription.open")
     async def open(self, order: OpenSubscription) -> None:
