@@ -30,6 +30,9 @@ from api.v1.reconciliations import ReconciliationController
 from api.v1.redeliveries import RedeliveryController, redeliver
 from api.v1.refunds import RefundController, invoice_refunds, refund_invoice, simulate_refund
 from api.v1.sandbox import simulate
+from api.v1.subscription_actions import SubscriptionActionController
+from api.v1.subscriptions import SubscriptionController
+from api.v1.test_clocks import TestClockController
 from api.v1.webhook_deliveries import WebhookDeliveryController, resend_event
 from api.v1.webhooks import WebhookController
 from contracts.rendering import Contracts
@@ -48,6 +51,8 @@ from db.redeliveries import Redeliveries
 from db.refund_reads import RefundReads
 from db.registry import MerchantRecords
 from db.replaying import Replaying
+from db.subscription_reads import SubscriptionReads
+from db.test_clocks import TestClocks
 from db.watches import Watches
 from runtime import settings as conf
 from runtime.payload_codec import EncryptionCodec
@@ -97,6 +102,9 @@ def routes() -> list[Any]:
             ReconciliationController,
             RedeliveryController,
             CatalogController,
+            SubscriptionController,
+            SubscriptionActionController,
+            TestClockController,
             redeliver,
             me,
             kaspi_session,
@@ -165,6 +173,8 @@ def production_app(settings: conf.Settings) -> Litestar:
             reconciliation=settings[conf.Reconciliation],
             redeliveries=Redeliveries(pool),
             catalog=Catalog(pool),
+            subscriptions=SubscriptionReads(pool),
+            clocks=TestClocks(pool),
             deliveries=DeliveryReads(pool),
             replaying=Replaying(pool, Contracts(api.public_url)),
             jobs=JobReads(pool),

@@ -17,6 +17,8 @@ from db.redeliveries import Redeliveries
 from db.refund_reads import RefundReads
 from db.registry import MerchantRecords
 from db.replaying import Replaying
+from db.subscription_reads import SubscriptionReads
+from db.test_clocks import TestClocks
 from db.watches import Watches
 from runtime.secrets import SealBox
 from runtime.settings import Api, Invoices, Reconciliation, Webhooks
@@ -49,5 +51,7 @@ class Services(msgspec.Struct, frozen=True):
     jobs: JobReads
     redeliveries: Redeliveries
     catalog: Catalog
+    subscriptions: SubscriptionReads
+    clocks: TestClocks
     temporal_lag: float = 1.0
     streams: Streams = msgspec.field(default_factory=Streams)

@@ -11,6 +11,7 @@ class Code(StrEnum):
     INVALID_REQUEST = "invalid_request"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN_MODE = "test_key_cannot_do_live"
+    TEST_KEY_REQUIRED = "test_key_required"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
@@ -37,6 +38,13 @@ class Code(StrEnum):
     LIMIT_REACHED = "limit_reached"
     CATALOG_ITEMS_REFUSED = "catalog_items_refused"
     CART_AMOUNT_MISMATCH = "cart_amount_mismatch"
+    SUBSCRIPTION_CLOSED = "subscription_closed"
+    SUBSCRIPTION_PAUSED = "subscription_paused"
+    SUBSCRIPTION_NOT_PAUSED = "subscription_not_paused"
+    CHARGE_IN_FLIGHT = "charge_in_flight"
+    BILLED_AHEAD = "already_billed_ahead"
+    NO_PERIOD_LEFT = "no_period_left"
+    TEST_CLOCK_ADVANCING = "test_clock_advancing"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     ENGINE_SLOW = "engine_slow"
     DATABASE_UNAVAILABLE = "database_unavailable"
@@ -49,6 +57,7 @@ MESSAGES: dict[Code, str] = {
     Code.INVALID_REQUEST: "The request has wrong or missing fields; see errors.",
     Code.UNAUTHORIZED: "The X-API-Key header is missing, wrong or revoked.",
     Code.FORBIDDEN_MODE: "A test key works with sandbox objects only; use a live key.",
+    Code.TEST_KEY_REQUIRED: "This needs a test key (tk_test_…).",
     Code.NOT_FOUND: "There is no such object.",
     Code.METHOD_NOT_ALLOWED: "This path does not take this method.",
     Code.UNSUPPORTED_MEDIA_TYPE: "Send the body as application/json.",
@@ -80,6 +89,13 @@ MESSAGES: dict[Code, str] = {
     Code.CATALOG_ITEMS_REFUSED: "None of the items was made; what is wrong with each stands in errors.",
     Code.CART_AMOUNT_MISMATCH: "The amount is not what the cart comes to; see details.cart_amount. Leave amount out, or"
     " send that.",
+    Code.SUBSCRIPTION_CLOSED: "The subscription is over; it takes no more changes.",
+    Code.SUBSCRIPTION_PAUSED: "The subscription is paused; resume it first.",
+    Code.SUBSCRIPTION_NOT_PAUSED: "The subscription is neither paused nor about to be canceled.",
+    Code.CHARGE_IN_FLIGHT: "A bill of this period is out; it has to end before the next one.",
+    Code.BILLED_AHEAD: "The next period is billed ahead already; one ahead is the most.",
+    Code.NO_PERIOD_LEFT: "The subscription has no further period.",
+    Code.TEST_CLOCK_ADVANCING: "The test clock is still advancing; wait until its state is ready.",
     Code.ENGINE_UNAVAILABLE: "The engine or its worker is unavailable; nothing was issued."
     " Repeat with the same Idempotency-Key.",
     Code.ENGINE_SLOW: "The engine or its worker did not answer in time; nothing was lost, read the object later.",

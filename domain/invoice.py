@@ -148,6 +148,17 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int = 0
     discount_percentage: Decimal | None = None
     items: list[InvoiceItem] = []
+    subscription_id: str | None = None
+    subscription_period: int | None = None
+    subscription_charge: int | None = None
+
+
+class SubscriptionCharge(msgspec.Struct, frozen=True, kw_only=True):
+    """Which bill of a subscription an invoice is: the `charge`-th of period `number`."""
+
+    subscription_id: str
+    number: int
+    charge: int
 
 
 class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +168,7 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     after it. `answer_by` is when the HTTP answer went out at the latest; a later truth is told by an event.
     `late_watch` is how many seconds an unpaid close is watched for late money. `asked_by` is the API key's id.
     `resumed` is a story told again from the books, because its first telling is gone: it reads before it writes.
+    `subscription` is told what becomes of the bill.
     """
 
     invoice_id: str
@@ -179,6 +191,7 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     discount_percentage: Decimal | None = None
     items: list[InvoiceItem] = []
+    subscription: SubscriptionCharge | None = None
 
 
 def bank_reference(invoice_id: str) -> str:

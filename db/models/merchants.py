@@ -25,6 +25,7 @@ merchants = Table(
     Column("id_salt", LargeBinary, nullable=False),
     Column("last_invoice_number", BigInteger, nullable=False, server_default=text("0")),
     Column("last_refund_number", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_subscription_number", BigInteger, nullable=False, server_default=text("0")),
     created(),
     CheckConstraint("bin ~ '^[0-9]{12}$'", name="bin"),
 )
