@@ -64,6 +64,12 @@ class BenchStack:
         )
         await self._start_part(RAW_WORKER, command, self._raw_worker_ready)
 
+    async def restart_worker(self) -> None:
+        """Killed by SIGKILL, and started again."""
+        await self._processes.pop("worker").kill9()
+        since = time.time()
+        await self._start_part("worker", self.system.worker_command(), lambda: self.system.worker_ready(since))
+
     @property
     def pids(self) -> dict[str, int]:
         """The process of each part."""
