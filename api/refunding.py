@@ -109,7 +109,11 @@ def _order(
         read_back_window=services.invoices.refund_window_seconds,
         longest_call=services.invoices.kaspi_read_timeout_seconds + REFUND_CALL_OVERHEAD,
         scenario=scenario_of(
-            is_sandbox=invoice.is_sandbox, kind=invoice.kind, phone=invoice.phone, amount=invoice.amount
+            is_sandbox=invoice.is_sandbox,
+            kind=invoice.kind,
+            phone=invoice.phone,
+            amount=invoice.amount,
+            subscribed=invoice.subscription_id is not None,
         ),
     )
 

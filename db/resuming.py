@@ -20,7 +20,7 @@ _INVOICE = text(
 )
 _REFUND = text(
     "select r.id as refund_id, r.merchant_id, r.invoice_id, r.is_sandbox, r.created_at as open_before, r.request_id,"
-    " r.amount, r.reason, r.simulate, i.kind, i.phone, i.amount as billed,"
+    " r.amount, r.reason, r.simulate, i.kind, i.phone, i.amount as billed, i.subscription_id is not null as subscribed,"
     " coalesce(k.fingerprint, '') as fingerprint, coalesce(k.operation, 'resumed') as operation"
     " from refunds r join invoices i on i.merchant_id = r.merchant_id and i.id = r.invoice_id"
     " left join idempotency_keys k on k.merchant_id = r.merchant_id and k.resource_id = r.id"
@@ -36,7 +36,13 @@ async def invoice_order(connection: AsyncConnection, invoice_id: str) -> OpenInv
     if row is None:
         return None
     order = msgspec.convert(dict(row) | {"late_watch": LATE_WATCH, "resumed": True}, OpenInvoice)
-    acted = scenario_of(is_sandbox=order.is_sandbox, kind=order.kind, phone=order.phone, amount=order.amount)
+    acted = scenario_of(
+        is_sandbox=order.is_sandbox,
+        kind=order.kind,
+        phone=order.phone,
+        amount=order.amount,
+        subscribed=order.subscription is not None,
+    )
     return msgspec.structs.replace(order, scenario=acted)
 
 
@@ -47,5 +53,6 @@ async def refund_order(connection: AsyncConnection, refund_id: str) -> OpenRefun
         return None
     known = dict(row)
     bill = {"kind": Kind(known.pop("kind")), "phone": known.pop("phone"), "amount": known.pop("billed")}
+    bill["subscribed"] = known.pop("subscribed")
     acted = scenario_of(is_sandbox=known["is_sandbox"], **bill)
     return msgspec.convert(known | {"resumed": True, "scenario": acted}, OpenRefund)

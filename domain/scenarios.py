@@ -310,9 +310,14 @@ _BY_DIGITS = {one.digits: one.scenario for one in MAGIC_VALUES}
 _BY_AMOUNT = {one.amount: one.scenario for one in MAGIC_VALUES}
 
 
-def scenario_of(*, is_sandbox: bool, kind: Kind, phone: str | None, amount: int) -> Scenario | None:
-    """What a bill acts out; None for live bills and for ordinary ones of the sandbox. `amount` in tiyn."""
-    if not is_sandbox:
+def scenario_of(
+    *, is_sandbox: bool, kind: Kind, phone: str | None, amount: int, subscribed: bool = False
+) -> Scenario | None:
+    """What a bill acts out; None for live bills, subscriptions' bills and ordinary ones of the sandbox.
+
+    `amount` in tiyn.
+    """
+    if not is_sandbox or subscribed:
         return None
     if kind is Kind.PHONE:
         return _BY_DIGITS.get((phone or "")[-4:])

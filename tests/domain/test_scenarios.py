@@ -40,6 +40,13 @@ def test_a_code_means_what_its_exact_amount_says(kind: Kind, amount: int) -> Non
     assert found is AMOUNTS_MEANT.get(amount)
 
 
+def test_a_bill_of_a_subscription_never_means_one() -> None:
+    for value in MAGIC_VALUES:
+        phone = normalize_phone(value.phone_example)
+        assert scenario_of(is_sandbox=True, kind=Kind.PHONE, phone=phone, amount=100) is not None
+        assert scenario_of(is_sandbox=True, kind=Kind.PHONE, phone=phone, amount=100, subscribed=True) is None
+
+
 def test_the_list_has_the_thirteen_of_the_contract_in_order() -> None:
     assert [value.digits for value in MAGIC_VALUES] == [f"{number:04d}" for number in range(1, 14)]
     assert [value.scenario for value in MAGIC_VALUES] == list(Scenario)
