@@ -88,6 +88,7 @@ class Subscribing:
 
     def activities(self) -> list[Callable[..., Coroutine[Any, Any, Any]]]:
         """All of them, for the workflows' queue."""
+        local: list[Callable[..., Coroutine[Any, Any, Any]]]
         local = [self.open, self.load, self.book, self.bill, self.bill_state]
         # Not local ones: they wait for another story's answer.
         return [*local, self.withdraw, self.payer, self.tell, self.advance]

@@ -1,4 +1,4 @@
-"""`python -m bench.subscriptions [count]`: many subscriptions, a worker that dies, and whether all of them still live."""
+"""`python -m bench.subscriptions [count]`: many subscriptions, a worker that dies, and whether all still live."""
 
 import asyncio
 import sys
