@@ -1,4 +1,4 @@
-"""`python -m bench.subscriptions [count]`: many subscriptions, a worker that dies, and whether all of them still live."""
+"""`python -m bench.subscriptions [count]`: many subscriptions, a worker that dies, and whether all still live."""
 
 import asyncio
 import sys
@@ -54,9 +54,8 @@ async def measure(count: int) -> int:
         heard = await _timed(refs, lambda ref: engine.act_on_subscription(ref, PauseSubscription(), wait=WAIT))
         after = resident_mb(stack.pids["worker"])
         alive = sum(f"subscription-{ref.subscription_id}" in running for ref in refs)
-    _say(
-        f"{count} subscriptions made in {made:.0f} s; after a SIGKILL of the worker {alive} run, all heard in {heard:.0f} s"
-    )
+    _say(f"{count} subscriptions made in {made:.0f} s")
+    _say(f"after a SIGKILL of the worker {alive} run, and all of them answered in {heard:.0f} s")
     _say(f"worker MB: idle {idle:.0f}, with all of them {full:.0f}, begun again {again:.0f}, all woken {after:.0f}")
     return 0 if alive == count else 1
 
