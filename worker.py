@@ -27,6 +27,7 @@ from activities.looking import Looking
 from activities.reconciling import AWAY_PAUSE_SECONDS, ReconcileLimits, Reconciling
 from activities.redelivering import Redelivering
 from activities.refunding import Refunding
+from activities.subscribing import Subscribing
 from activities.watching import PollLimits, Watching
 from contracts.rendering import Contracts
 from db.deliveries import Deliveries
@@ -40,6 +41,9 @@ from db.reconciliations import Reconciliations
 from db.redelivery_books import RedeliveryBooks
 from db.refunds import RefundLedger
 from db.registry import MerchantRecords, Registry
+from db.subscription_bills import BillTimes, SubscriptionBills
+from db.subscriptions import SubscriptionLedger
+from db.test_clocks import TestClocks
 from db.watches import Watches
 from domain.policy import REFUND_CALL_OVERHEAD
 from kaspi.directory import BankDirectory, BankLimits
@@ -63,6 +67,8 @@ from workflows.reconciliation import ReconcileAllWorkflow, ReconciliationWorkflo
 from workflows.redelivery import RedeliveryWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.schedules import ensure_schedules, recurring
+from workflows.subscription import SubscriptionWorkflow
+from workflows.test_clock import TestClockWorkflow
 from workflows.watchdog import WatchdogWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
 from workflows.webhook_test import WebhookTestWorkflow
@@ -75,6 +81,8 @@ WORKFLOWS = (
     ReconcileAllWorkflow,
     ReconciliationWorkflow,
     RefundWorkflow,
+    SubscriptionWorkflow,
+    TestClockWorkflow,
     WatchdogWorkflow,
     WebhookTestWorkflow,
 )
@@ -175,6 +183,9 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
             guarding.pollers,
             guarding.deliveries,
             guarding.redeliveries,
+            guarding.subscriptions,
+            guarding.test_clocks,
+            *_subscribing(settings, pool, renderer, engine),
             refunding.open,
             refunding.turn,
             refunding.standing,
@@ -198,6 +209,25 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
             Redelivering(RedeliveryBooks(pool, renderer), attempting, engine).redeliver,
         ],
     )
+
+
+def _subscribing(
+    settings: conf.Settings, pool: AsyncEngine, renderer: Contracts, engine: Engine
+) -> list[Activity]:
+    times = BillTimes(late_watch=float(settings[conf.Invoices].late_watch_seconds))
+    doing = Subscribing(SubscriptionLedger(pool, renderer), SubscriptionBills(pool, times), TestClocks(pool), engine)
+    return [
+        doing.open,
+        doing.load,
+        doing.book,
+        doing.bill,
+        doing.bill_state,
+        # Not local ones: they wait for another story's answer.
+        doing.withdraw,
+        doing.payer,
+        doing.tell,
+        doing.advance,
+    ]
 
 
 def _guarding(settings: conf.Settings, stack: AsyncExitStack, engine: Engine) -> Guarding:

@@ -1,11 +1,14 @@
 """What activities need of the outside rooms, as protocols: the composition root hands the real things in."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from domain.bank import BankFact, Verdict
 from domain.invoice import Issued, Kind, OpenInvoice
 from domain.redelivery import Redeliver
 from domain.refund import OpenRefund, Sums
+from domain.subscription import ChargeRef
+from domain.subscription_record import SubscriptionRef
 
 if TYPE_CHECKING:
     from db.reconciliation_links import LinkRef
@@ -64,6 +67,32 @@ class Links(Protocol):
         """The next connections by id that are in use or had payments in these days; empty at the end."""
 
 
+class SubscriptionStories(Protocol):
+    """What activities of subscriptions ask of Temporal; business refusals come as `TolemError`."""
+
+    async def bill_changed(self, ref: SubscriptionRef, bill: ChargeRef) -> None:
+        """Tells a subscription that the books say something new of a bill."""
+
+    async def cancel(self, invoice_id: str, *, wait: float, asked_by: str = "") -> None:
+        """Asks the bank to withdraw a bill, through its story."""
+
+    async def simulate(self, invoice_id: str, verdict: Verdict, *, wait: float, asked_by: str = "") -> None:
+        """The simulated payer's act."""
+
+    async def advance_subscription(self, ref: SubscriptionRef, to: datetime, *, wait: float) -> "Advanced":
+        """Moves a subscription on a test clock, as far as one run of it goes."""
+
+
+class Advanced(Protocol):
+    """How far it came."""
+
+    @property
+    def at(self) -> datetime: ...
+
+    @property
+    def over(self) -> bool: ...
+
+
 class Starter(Protocol):
     """What the watchdog asks of Temporal. `kind` is a workflow type; ids are workflow ids."""
 
@@ -87,3 +116,9 @@ class Starter(Protocol):
 
     async def redeliver(self, order: Redeliver) -> None:
         """Starts a redelivery's workflow; it goes on from the books."""
+
+    async def resume_subscription(self, ref: SubscriptionRef) -> None:
+        """Begins a subscription's workflow again, from the books."""
+
+    async def advance_clock(self, merchant_id: str, clock_id: str) -> None:
+        """Goes on with a test clock that has not reached its target."""

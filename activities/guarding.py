@@ -10,7 +10,7 @@ import structlog
 from temporalio import activity
 
 from activities.heartbeats import beating
-from domain.ids import CONNECTION, ENDPOINT, INVOICE, RECONCILIATION, REFUND
+from domain.ids import CONNECTION, ENDPOINT, INVOICE, RECONCILIATION, REFUND, SUBSCRIPTION
 
 if TYPE_CHECKING:
     from activities.gateways import Starter
@@ -31,6 +31,7 @@ _TELLERS = {
     CONNECTION: "kaspi-session-{object_id}",
     ENDPOINT: "webhook-test-{object_id}-{cause}",
     RECONCILIATION: "reconciliation-{object_id}",
+    SUBSCRIPTION: "subscription-{object_id}",
 }
 
 
@@ -118,6 +119,30 @@ class Guarding:
                 round_.look(f"redelivery-{one.redelivery_id}", partial(self._starter.redeliver, one))
             await round_.settle()
             after = page[-1].redelivery_id
+        return await round_.end()
+
+    @activity.defn(name="watchdog.subscriptions")
+    async def subscriptions(self) -> Guarded:
+        """Subscriptions that are not over: what fell due without a workflow is billed as after any outage."""
+        round_, after = _Round(await self._running("subscription"), self._starter), ""
+        while page := await self._liveness.subscriptions(after=after, grace=self._limits.grace, limit=PAGE):
+            for one in page:
+                start = partial(self._starter.resume_subscription, one)
+                round_.look(f"subscription-{one.subscription_id}", start)
+            await round_.settle()
+            after = page[-1].subscription_id
+        return await round_.end()
+
+    @activity.defn(name="watchdog.test_clocks")
+    async def test_clocks(self) -> Guarded:
+        """Test clocks that have not reached their target."""
+        round_, after = _Round(await self._running("test_clock"), self._starter), ""
+        while page := await self._liveness.test_clocks(after=after, grace=self._limits.grace, limit=PAGE):
+            for merchant_id, clock_id in page:
+                start = partial(self._starter.advance_clock, merchant_id, clock_id)
+                round_.look(f"test-clock-{clock_id}", start)
+            await round_.settle()
+            after = page[-1][1]
         return await round_.end()
 
     async def _running(self, kind: str) -> set[str]:

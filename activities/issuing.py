@@ -14,7 +14,7 @@ import structlog
 from temporalio import activity
 
 from activities.failures import WINDOW_MISSED, failure
-from db.errors import BankPaymentTaken, DatabaseUnavailable, IssueWindowMissed
+from db.errors import BankPaymentTaken, ChargeRefused, DatabaseUnavailable, IssueWindowMissed
 from domain.invoice import Attention, Booked, Change, Issued, Kind, OpenInvoice, Reason, State
 from kaspi.errors import KaspiError, KaspiMisconfigured, KaspiOutcomeUnknown, KaspiRefused, KaspiUnavailable
 
@@ -131,7 +131,7 @@ class Issuing:
         for pause in (*OPEN_PAUSES, None):
             try:
                 return await self._ledger.open_invoice(order, token)
-            except IssueWindowMissed as error:
+            except (IssueWindowMissed, ChargeRefused) as error:
                 raise failure(error, WINDOW_MISSED, retryable=False) from error
             except DatabaseUnavailable:
                 # Perhaps committed, perhaps not: the token tells our own claim from somebody else's.

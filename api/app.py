@@ -32,6 +32,9 @@ from api.v1.reconciliations import ReconciliationController
 from api.v1.redeliveries import RedeliveryController, redeliver
 from api.v1.refunds import RefundController, invoice_refunds, refund_invoice, simulate_refund
 from api.v1.sandbox import simulate
+from api.v1.subscription_actions import SubscriptionActionController
+from api.v1.subscriptions import SubscriptionController
+from api.v1.test_clocks import TestClockController
 from api.v1.webhook_deliveries import WebhookDeliveryController, resend_event
 from api.v1.webhooks import WebhookController
 from contracts.apipay_answers import ApiPayAnswers
@@ -52,6 +55,8 @@ from db.redeliveries import Redeliveries
 from db.refund_reads import RefundReads
 from db.registry import MerchantRecords
 from db.replaying import Replaying
+from db.subscription_reads import SubscriptionReads
+from db.test_clocks import TestClocks
 from db.watches import Watches
 from domain.rate_limit import RateLimit
 from runtime import settings as conf
@@ -103,6 +108,9 @@ def routes() -> list[Any]:
             ReconciliationController,
             RedeliveryController,
             CatalogController,
+            SubscriptionController,
+            SubscriptionActionController,
+            TestClockController,
             redeliver,
             me,
             kaspi_session,
@@ -177,6 +185,8 @@ def production_app(settings: conf.Settings) -> Litestar:
             catalog=Catalog(pool),
             organizations=Organizations(pool),
             rate_limit=RateLimit(settings[conf.RateLimits].per_minute, settings[conf.RateLimits].burst),
+            subscriptions=SubscriptionReads(pool),
+            clocks=TestClocks(pool),
             deliveries=DeliveryReads(pool),
             replaying=Replaying(pool, Contracts(api.public_url)),
             jobs=JobReads(pool),

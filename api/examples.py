@@ -7,7 +7,13 @@ from typing import Any
 import msgspec
 from litestar.openapi.spec import Example, OpenAPI, OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody
 
-from api import catalog_examples, delivery_examples, reconciliation_examples, redelivery_examples
+from api import (
+    catalog_examples,
+    delivery_examples,
+    reconciliation_examples,
+    redelivery_examples,
+    subscription_examples,
+)
 from contracts import v1
 from contracts.v1 import STATUS, V1
 from contracts.v1_audit import audit_log
@@ -47,6 +53,9 @@ _CANCELED = msgspec.structs.replace(
     _PENDING, state=State.CANCELED, status_reason=Reason.CANCELED_BY_MERCHANT, updated_at=_LATER
 )
 _SANDBOX_PAID = msgspec.structs.replace(_PAID, is_sandbox=True, status_reason=Reason.SIMULATED)
+_OF_SUBSCRIPTION = msgspec.structs.replace(
+    _PAID, subscription_id=subscription_examples.PAID.id, subscription_period=1, subscription_charge=1
+)
 _QR = msgspec.structs.replace(
     _PENDING,
     id="inv_w5tq4c3kz2y7m6d1xk9vz8h3ub",
@@ -169,6 +178,7 @@ _ERROR_OF_STATUS = {
 }
 _CONFLICTS = {
     **delivery_examples.CONFLICTS,
+    **subscription_examples.CONFLICTS,
     "cancelInvoice": TolemError(Code.INVOICE_ALREADY_PAID, details={"state": "paid"}),
     "refundInvoice": TolemError(Code.REFUND_EXCEEDS_AVAILABLE, details={"available": "7500.00"}),
     "createRefund": TolemError(Code.INVOICE_NOT_PAID, details={"state": "pending"}),
@@ -206,6 +216,7 @@ _REQUESTS: dict[str, Any] = {
     **reconciliation_examples.REQUESTS,
     **redelivery_examples.REQUESTS,
     **catalog_examples.REQUESTS,
+    **subscription_examples.REQUESTS,
 }
 
 
@@ -246,6 +257,8 @@ def _answers(shape: V1) -> dict[str, Any]:
         **reconciliation_examples.ANSWERS,
         **redelivery_examples.ANSWERS,
         **catalog_examples.ANSWERS,
+        **subscription_examples.ANSWERS,
+        "listSubscriptionInvoices": {"items": [shape.invoice(_OF_SUBSCRIPTION)], **page},
         "listAuditLogs": {"items": [audit_log(_AUDIT_ROW)], **page},
         "live": {"status": "ok"},
         "ready": {"status": "ok", "database": "ok", "engine": "ok"},
@@ -276,6 +289,8 @@ def _describe(operation: Operation, answer: Any, shape: V1) -> None:
             error = _ERROR_OF_STATUS[int(status)]
             if int(status) == STATUS[Code.INVOICE_ALREADY_PAID]:
                 error = _CONFLICTS.get(name, error)
+            if int(status) == STATUS[Code.TEST_KEY_REQUIRED] and name in subscription_examples.TEST_KEY_ONLY:
+                error = TolemError(Code.TEST_KEY_REQUIRED)
             if int(status) == STATUS[Code.CATALOG_ITEMS_REFUSED] and name == "createCatalogItems":
                 error = catalog_examples.REFUSED
             put(response.content, shape.error(error, _REQUEST_ID, _AT))

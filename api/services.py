@@ -19,6 +19,8 @@ from db.redeliveries import Redeliveries
 from db.refund_reads import RefundReads
 from db.registry import MerchantRecords
 from db.replaying import Replaying
+from db.subscription_reads import SubscriptionReads
+from db.test_clocks import TestClocks
 from db.watches import Watches
 from domain.rate_limit import RateLimit
 from runtime.secrets import SealBox
@@ -55,5 +57,7 @@ class Services(msgspec.Struct, frozen=True):
     catalog: Catalog
     rate_limit: RateLimit
     organizations: Organizations
+    subscriptions: SubscriptionReads
+    clocks: TestClocks
     temporal_lag: float = 1.0
     streams: Streams = msgspec.field(default_factory=Streams)

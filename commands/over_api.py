@@ -8,7 +8,7 @@ import rich_click as click
 
 from operations.api_client import ApiAway, ApiClient, ApiRefused
 from operations.following import StreamReplaced
-from operations.triggering import CannotTrigger
+from operations.trigger_report import CannotTrigger
 from runtime import settings as conf
 from runtime.env_parsers import origin
 from runtime.secrets import Secret, api_key_mode

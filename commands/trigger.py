@@ -6,7 +6,8 @@ from commands.over_api import api_options, client_of, run_over_api
 from commands.shared import console, table
 from domain.event import EventType
 from domain.merchant import Mode
-from operations.triggering import NOT_TRIGGERED, TRIGGERED, Happened
+from operations.trigger_report import Happened
+from operations.triggering import NOT_TRIGGERED, TRIGGERED
 from operations.triggering import trigger as make_happen
 from runtime.secrets import api_key_mode
 

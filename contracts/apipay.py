@@ -10,15 +10,19 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from domain import subscription
+from domain.billing_calendar import ALMATY, BillingPeriod
 from domain.event import Endpoint, EventType
 from domain.invoice import Invoice, State
 from domain.merchant import Connection, Health
 from domain.money import format_amount
 from domain.refund import Refund, RefundState
 from domain.rendering import Event
+from domain.subscription_record import Subscription, SubscriptionNews
 
 # Where an event comes from, in their words; theirs about subscriptions say "subscription".
 SOURCE = "api"
+SOURCE_SUBSCRIPTION = "subscription"
 
 # Their words for a bill's state; the two open states are one to them, and so are canceled and never issued.
 STATUS: dict[State, str] = {
@@ -30,6 +34,15 @@ STATUS: dict[State, str] = {
     State.EXPIRED: "expired",
     State.PARTIALLY_REFUNDED: "partially_refunded",
     State.REFUNDED: "refunded",
+}
+# Theirs of a recurring invoice: what is over is cancelled, whatever ended it.
+_RECURRING = {
+    subscription.State.ACTIVE: "active",
+    subscription.State.PAST_DUE: "active",
+    subscription.State.PAUSED: "paused",
+    subscription.State.CANCELED: "cancelled",
+    subscription.State.EXPIRED: "cancelled",
+    subscription.State.COMPLETED: "cancelled",
 }
 # What their `invoice.status_changed` ever says.
 TOLD = frozenset({"paid", "cancelled", "expired"})
@@ -131,17 +144,43 @@ class EndpointData(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
+class RecurringJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription, as their recurring invoice. Ours have more words for a period than theirs; dates are Almaty's."""
+
+    id: int
+    amount: str
+    phone_number: str
+    description: str
+    interval: BillingPeriod
+    status: str
+    start_date: str
+    end_date: str | None
+    next_billing_date: str | None
+    created_at: str
+
+
+class SubscriptionData(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription; `invoice` is our own id of the bill it is about, `reason` says why a period was skipped."""
+
+    subscription: RecurringJson
+    invoice: str | None
+    reason: str | None
+
+
 class TestData(msgspec.Struct, frozen=True, kw_only=True):
     """That it is a test."""
 
     message: str
 
 
+OtherData = AttentionData | RefundData | SubscriptionData | SessionData | EndpointData | TestData
+
+
 class OtherWebhook(msgspec.Struct, frozen=True, kw_only=True):
     """The body of every event that ApiPay does not have."""
 
     event: EventType
-    data: AttentionData | RefundData | SessionData | EndpointData | TestData
+    data: OtherData
     source: str
     timestamp: str
 
@@ -174,7 +213,8 @@ class ApiPay:
         if event.type is EventType.INVOICE_REFUNDED and isinstance(event.object, Invoice):
             refunded = _refunded(event.object)
             return InvoiceWebhook(event=event.type, invoice=refunded, source=SOURCE, timestamp=timestamp)
-        return OtherWebhook(event=event.type, data=_data(event), source=SOURCE, timestamp=timestamp)
+        source = SOURCE_SUBSCRIPTION if isinstance(event.object, SubscriptionNews) else SOURCE
+        return OtherWebhook(event=event.type, data=_data(event), source=source, timestamp=timestamp)
 
 
 def show(moment: datetime) -> str:
@@ -211,12 +251,15 @@ def _refunded(invoice: Invoice) -> RefundedInvoice:
     )
 
 
-def _data(event: Event) -> AttentionData | RefundData | SessionData | EndpointData | TestData:
+def _data(event: Event) -> OtherData:
     thing = event.object
     if isinstance(thing, Invoice):
         return AttentionData(invoice=_changed(thing), reason=thing.attention)
     if isinstance(thing, Refund):
         return RefundData(refund=_refund(thing), reason=thing.attention)
+    if isinstance(thing, SubscriptionNews):
+        recurring = _recurring(thing.subscription)
+        return SubscriptionData(subscription=recurring, invoice=thing.invoice_id, reason=thing.told.reason)
     if isinstance(thing, Connection):
         connected = thing.health is not Health.LOST
         return SessionData(session=SessionJson(connected=connected, status=thing.health, reason=thing.health_reason))
@@ -238,6 +281,25 @@ def _refund(refund: Refund) -> RefundJson:
         error_message=refund.status_reason if refund.state is RefundState.FAILED else None,
         created_at=show(refund.created_at),
     )
+
+
+def _recurring(one: Subscription) -> RecurringJson:
+    return RecurringJson(
+        id=one.number,
+        amount=format_amount(one.amount),
+        phone_number=f"8{one.phone[1:]}",
+        description=one.description or "",
+        interval=one.period,
+        status=_RECURRING[one.state],
+        start_date=_day(one.started_at),
+        end_date=None if one.ends_at is None else _day(one.ends_at),
+        next_billing_date=None if one.next_billing_at is None else _day(one.next_billing_at),
+        created_at=show(one.created_at),
+    )
+
+
+def _day(moment: datetime) -> str:
+    return moment.astimezone(ALMATY).date().isoformat()
 
 
 def _text(number: int | None) -> str | None:

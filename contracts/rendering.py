@@ -6,6 +6,7 @@ from domain.event import Dialect
 from domain.invoice import Invoice
 from domain.refund import Refund
 from domain.rendering import Event
+from domain.subscription_record import Subscription
 
 
 class Contracts:
@@ -22,6 +23,10 @@ class Contracts:
     def refund_answer(self, refund: Refund, request_id: str) -> tuple[int, bytes]:
         """Of v1."""
         return self.v1.refund_answer(refund, request_id)
+
+    def subscription_answer(self, subscription: Subscription, request_id: str) -> bytes:
+        """Of v1."""
+        return self.v1.subscription_answer(subscription, request_id)
 
     def tells(self, event: Event, dialect: Dialect) -> bool:
         """What ApiPay would not say, its endpoints are not told; ours are told everything."""

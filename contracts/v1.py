@@ -3,25 +3,29 @@
 from datetime import datetime
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from contracts import v1_subscriptions
 from contracts.issuing import not_issued, payment_url
 from contracts.qr_image import qr_png, qr_svg
 from contracts.times import show, show_optional
+from contracts.v1_items import sold
 from contracts.v1_json import (
     ErrorJson,
     EventData,
     EventJson,
-    InvoiceItemJson,
     InvoiceJson,
     MerchantJson,
+    PeriodNewsJson,
     QrJson,
     RefundItemJson,
     RefundJson,
     SessionJson,
     WebhookJson,
 )
+from contracts.v1_subscriptions import SubscriptionJson
 from contracts.v1_webhooks import EndpointJson, endpoint
-from domain.cart import InvoiceItem, RefundItem
+from domain.cart import RefundItem
 from domain.catalog import format_count
 from domain.errors import MESSAGES, RETRYABLE, Code, TolemError
 from domain.event import API_VERSION, Endpoint
@@ -30,12 +34,14 @@ from domain.merchant import Connection, Merchant
 from domain.money import CURRENCY, format_amount
 from domain.refund import Refund, available_for_refund
 from domain.rendering import Event
+from domain.subscription_record import Subscription, SubscriptionNews
 
 # Total: a test asserts that every code has its status.
 STATUS: dict[Code, int] = {
     Code.INVALID_REQUEST: 400,
     Code.UNAUTHORIZED: 401,
     Code.FORBIDDEN_MODE: 403,
+    Code.TEST_KEY_REQUIRED: 403,
     Code.NOT_FOUND: 404,
     Code.METHOD_NOT_ALLOWED: 405,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
@@ -64,6 +70,13 @@ STATUS: dict[Code, int] = {
     Code.VERIFICATION_EXPIRED: 410,
     Code.CATALOG_ITEMS_REFUSED: 422,
     Code.CART_AMOUNT_MISMATCH: 422,
+    Code.SUBSCRIPTION_CLOSED: 409,
+    Code.SUBSCRIPTION_PAUSED: 409,
+    Code.SUBSCRIPTION_NOT_PAUSED: 409,
+    Code.CHARGE_IN_FLIGHT: 409,
+    Code.BILLED_AHEAD: 409,
+    Code.NO_PERIOD_LEFT: 409,
+    Code.TEST_CLOCK_ADVANCING: 409,
     Code.ENGINE_UNAVAILABLE: 503,
     Code.ENGINE_SLOW: 503,
     Code.DATABASE_UNAVAILABLE: 503,
@@ -109,7 +122,9 @@ class V1:
             paid_at=show_optional(invoice.paid_at),
             expires_at=show_optional(invoice.expires_at),
             discount_percentage=_discount(invoice),
-            items=[_sold(item) for item in invoice.items],
+            items=[sold(item) for item in invoice.items],
+            subscription_id=invoice.subscription_id,
+            subscription_period=invoice.subscription_period,
         )
 
     def qr(self, invoice: Invoice) -> QrJson:
@@ -141,7 +156,7 @@ class V1:
             updated_at=show(invoice.updated_at),
             expires_at=show_optional(invoice.expires_at),
             discount_percentage=_discount(invoice),
-            items=[_sold(item) for item in invoice.items],
+            items=[sold(item) for item in invoice.items],
         )
 
     def refund(self, refund: Refund) -> RefundJson:
@@ -192,6 +207,10 @@ class V1:
         """201 with the refund as it was recorded; its outcome comes as an event."""
         return 201, msgspec.json.encode(self.refund(refund))
 
+    def subscription_answer(self, subscription: Subscription, request_id: str) -> bytes:
+        """The subscription, as it stands after what was asked."""
+        return msgspec.json.encode(v1_subscriptions.subscription(subscription))
+
     def webhook(self, event: Event, endpoint_id: str) -> bytes:
         """The bytes that are stored, signed and sent."""
         body = WebhookJson(**msgspec.structs.asdict(self.event(event)), endpoint_id=endpoint_id)
@@ -207,14 +226,18 @@ class V1:
             is_sandbox=event.is_sandbox,
             sequence=event.sequence,
             created_at=show(event.created_at),
-            data=EventData(object=self._object(event), previous_state=event.previous_state),
+            data=EventData(object=self._object(event), previous_state=event.previous_state, period=_period(event)),
         )
 
-    def _object(self, event: Event) -> InvoiceJson | RefundJson | SessionJson | EndpointJson | dict[str, str]:
+    def _object(
+        self, event: Event
+    ) -> InvoiceJson | RefundJson | SubscriptionJson | SessionJson | EndpointJson | dict[str, str]:
         if isinstance(event.object, Invoice):
             return self.invoice(event.object)
         if isinstance(event.object, Refund):
             return self.refund(event.object)
+        if isinstance(event.object, SubscriptionNews):
+            return v1_subscriptions.subscription(event.object.subscription)
         if isinstance(event.object, Connection):
             return session(event.object)
         if isinstance(event.object, Endpoint):
@@ -222,22 +245,12 @@ class V1:
         return {"endpoint_id": event.object_id, "message": "This is a test event."}
 
 
+def _period(event: Event) -> PeriodNewsJson | UnsetType:
+    return v1_subscriptions.news(event.object) if isinstance(event.object, SubscriptionNews) else UNSET
+
+
 def _discount(invoice: Invoice) -> str | None:
     return None if invoice.discount_percentage is None else f"{invoice.discount_percentage:.2f}"
-
-
-def _sold(item: InvoiceItem) -> InvoiceItemJson:
-    return InvoiceItemJson(
-        position=item.position,
-        catalog_item_id=item.catalog_item_id,
-        name=item.name,
-        unit=item.unit,
-        count=format_count(item.count_milli),
-        price=format_amount(item.price),
-        price_overridden=item.price_overridden,
-        sum=format_amount(item.sum),
-        amount=format_amount(item.amount),
-    )
 
 
 def _returned(item: RefundItem) -> RefundItemJson:

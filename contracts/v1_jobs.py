@@ -26,7 +26,7 @@ class JobEngineJson(msgspec.Struct, frozen=True, kw_only=True):
 class JobJson(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is not at its end, or that ended dead.
 
-    `id` names the delivery, refund, invoice, reconciliation or redelivery itself. `attempts` is null where nobody
+    `id` names the delivery, refund, invoice, reconciliation, redelivery or subscription itself. `attempts` is null where nobody
     counts them, `next_attempt_at` where no moment is known. `engine` is null where Temporal gave no answer.
     """
 
@@ -36,8 +36,8 @@ class JobJson(msgspec.Struct, frozen=True, kw_only=True):
     object_id: Annotated[
         str,
         Meta(
-            description="What it is about: the event's object, the refund's invoice, the invoice, the bank connection "
-            "or the endpoint.",
+            description="What it is about: the event's object, the refund's invoice, the invoice, the bank connection, "
+            "the endpoint or the subscription.",
             examples=["inv_q3mjn2v7o5y3c6d2xk4wz7h5ua"],
         ),
     ]

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from domain.catalog import Unit
 from domain.errors import Code, FieldError
@@ -11,6 +11,7 @@ from domain.event import EventType
 from domain.invoice import Attention, Kind, PublicStatus, Reason, State
 from domain.money import CURRENCY
 from domain.refund import RefundAttention, RefundReason, RefundState
+from domain.subscription import PaidHow, SkipReason
 
 Amount = Annotated[str, Meta(examples=["10000.00"], description="Tenge with two decimals.")]
 Moment = Annotated[str, Meta(examples=["2026-11-22T06:17:33.120Z"], description="ISO 8601, UTC.")]
@@ -60,6 +61,8 @@ class InvoiceJson(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: Moment | None
     discount_percentage: Annotated[str | None, Meta(examples=["10.00"])]
     items: Annotated[list[InvoiceItemJson], Meta(description="The cart; they add up to `amount`. Empty without one.")]
+    subscription_id: Annotated[str | None, Meta(description="The subscription that made the bill.")]
+    subscription_period: Annotated[int | None, Meta(description="Which of its periods it is for.")]
 
 
 class QrJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,11 +162,38 @@ class SessionJson(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: Moment | None
 
 
+class PeriodNewsJson(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event of a subscription says beside it; null is what it says nothing about.
+
+    `number` … `last` are the periods it is about. `until` is the next bill's moment after a failure, the end of the grace,
+    or the next due moment after a resume.
+    """
+
+    number: int | None
+    last: int | None
+    invoice_id: str | None
+    charge: Annotated[int | None, Meta(description="Which bill of the period, from 1.")]
+    failed_attempts: int | None
+    declined: bool | None
+    reason: SkipReason | None
+    paid: Annotated[
+        PaidHow | None,
+        Meta(
+            description="Null for a payment in time. `late`: the bill was closed, or the period given up. `twice`: the"
+            " period was paid already, and you owe a refund. `unclear`: too old to tell."
+        ),
+    ]
+    until: Moment | None
+
+
 class EventData(msgspec.Struct, frozen=True, kw_only=True):
     """What an event is about, as it was then. `previous_state` is null where nothing changed its state."""
 
-    object: Annotated[Any, Meta(description="The invoice, refund or Kaspi session as its own GET showed it then.")]
+    object: Annotated[
+        Any, Meta(description="The invoice, refund, subscription or Kaspi session as its own GET showed it then.")
+    ]
     previous_state: str | None
+    period: Annotated[PeriodNewsJson, Meta(description="Of events of subscriptions only.")] | UnsetType = UNSET
 
 
 class EventJson(msgspec.Struct, frozen=True, kw_only=True):

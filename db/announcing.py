@@ -13,6 +13,7 @@ from domain.invoice import DeliveryRef, Invoice
 from domain.merchant import Connection
 from domain.refund import Refund
 from domain.rendering import Event, Renderer
+from domain.subscription_record import SubscriptionNews
 
 _ENDPOINTS = text(
     "select id, events, dialect from webhook_endpoints where merchant_id = :merchant and enabled"
@@ -55,7 +56,7 @@ class Addressee(NamedTuple):
 async def announce(
     connection: AsyncConnection,
     renderer: Renderer,
-    thing: Invoice | Refund | Connection | Endpoint,
+    thing: Invoice | Refund | Connection | Endpoint | SubscriptionNews,
     *,
     type_: EventType,
     sequence: int,

@@ -4,6 +4,9 @@ DatabaseError
 ├── DatabaseUnavailable   the statement may or may not have run; every write here is idempotent, so repeat it
 ├── BankPaymentTaken      another invoice already has this bank payment
 ├── IssueWindowMissed     it was asked for too late; nothing was written and nothing may be issued
+├── ChargeRefused         the period of the subscription has a live bill, or none may be made; nothing was written
+├── SubscriptionRefused   the books allow no such subscription; nothing was written
+├── ClockRefused          the test clock cannot do that now; nothing was written
 ├── RefundRefused         the books allow no such refund; nothing was written
 ├── TooManyOrganizations  the merchant has verified as many numbers as it may; nothing was written
 ├── TooManyEndpoints      the merchant has all the webhook endpoints it may have; nothing was written
@@ -33,6 +36,26 @@ class IssueWindowMissed(DatabaseError):
 
 class BankPaymentTaken(DatabaseError):
     """One bank payment belongs to one invoice."""
+
+
+class ChargeRefused(DatabaseError):
+    """One live bill per period, and only while it is being billed."""
+
+
+class SubscriptionRefused(DatabaseError):
+    """`code` says why."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__(code.value)
+        self.code = code
+
+
+class ClockRefused(DatabaseError):
+    """`code` says why."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__(code.value)
+        self.code = code
 
 
 class RefundRefused(DatabaseError):

@@ -9,14 +9,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import as_merchant
 from domain.event import Endpoint, EventType
-from domain.ids import CONNECTION, ENDPOINT, INVOICE, REFUND
+from domain.ids import CONNECTION, ENDPOINT, INVOICE, REFUND, SUBSCRIPTION
 from domain.invoice import Invoice
 from domain.merchant import Connection
 from domain.refund import Refund
 from domain.rendering import Event
+from domain.subscription_record import SubscriptionNews
 
 # What stands in `events.object`, by the prefix of `object_id`; a test event has no object.
-_SHAPES: dict[str, Any] = {INVOICE: Invoice, REFUND: Refund, CONNECTION: Connection, ENDPOINT: Endpoint | None}
+_SHAPES: dict[str, Any] = {
+    INVOICE: Invoice,
+    REFUND: Refund,
+    CONNECTION: Connection,
+    ENDPOINT: Endpoint | None,
+    SUBSCRIPTION: SubscriptionNews,
+}
 EVENT_COLUMNS = (
     "id, merchant_id, type, object_id, sequence, cause, is_sandbox, created_at, object as object_json, previous_state"
 )

@@ -102,6 +102,17 @@ _BRANCHES: dict[JobKind, _Branch] = {
         object_id="t.endpoint_id",
         updated_at="t.created_at",
     ),
+    JobKind.SUBSCRIPTION: _Branch(
+        table="subscriptions t",
+        # A bill that the bank's faults hold up; whoever waits for a payer is no job.
+        alive="t.standing #> '{open,faults}' is not null",
+        states={JobState.RETRYING: "true"},
+        object_id="t.id",
+        attempts="cast(t.standing #>> '{open,faults}' as integer)",
+        last_error="'bank_fault'",
+        next_attempt_at="t.next_billing_at",
+        updated_at="t.updated_at",
+    ),
 }
 
 

@@ -4,16 +4,17 @@ The audit row stands in the last statement of each transaction: it locks the mer
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import TextClause, text
+from sqlalchemy import CursorResult, TextClause, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db import announcing, audit, invoice_audit
 from db.engine import as_merchant
-from db.errors import BankPaymentTaken, IssueWindowMissed
+from db.errors import BankPaymentTaken, ChargeRefused, IssueWindowMissed
 from db.key_hash import key_hash
 from db.rows import INVOICE_COLUMNS, to_invoice
 from domain.event import EventType
@@ -66,11 +67,12 @@ def _claim(lines: str = "") -> TextClause:
             returning last_invoice_number as number
         ), opened as (
             insert into invoices (id, merchant_id, number, kind, is_sandbox, amount, item_count, discount_percentage,
-                state, description, phone, external_order_id, connection_id, endpoint_id, request_id, claim_token,
-                claimed_at, created_at, updated_at)
+                state, description, phone, external_order_id, connection_id, endpoint_id, subscription_id,
+                subscription_period, subscription_charge, request_id, claim_token, claimed_at, created_at, updated_at)
             select :invoice_id, :merchant_id, number, :kind, :is_sandbox, :amount, :item_count, :discount_percentage,
-                'processing', :description, :phone, :external_order_id, :connection_id, :endpoint_id, :request_id,
-                :claim_token, now(), now(), now()
+                'processing', :description, :phone, :external_order_id, :connection_id, :endpoint_id, :subscription_id,
+                cast(:subscription_period as int), cast(:subscription_charge as int), :request_id, :claim_token,
+                now(), now(), now()
             from numbered returning *
         ), keyed as (
             insert into idempotency_keys (merchant_id, mode, operation, key_hash, fingerprint, resource_id)
@@ -149,11 +151,13 @@ class Ledger:
     async def open_invoice(self, order: OpenInvoice, claim_token: str | None = None) -> Opening:
         """Records the bill and the intent to call the bank, once; `IssueWindowMissed` when it is too late.
 
+        `ChargeRefused`: a bill of a subscription that must not be; nothing was written.
+
         A call with another token finds the first row and gives `claimed=False`: somebody may already have called
         the bank. The same token may repeat a call whose commit was in doubt.
         """
         async with as_merchant(self._engine, order.merchant_id, lock=order.invoice_id) as connection:
-            values = {field: getattr(order, field) for field in _CLAIM_FIELDS}
+            values = {field: getattr(order, field) for field in _CLAIM_FIELDS} | _charge(order)
             values["claim_token"] = claim_token or uuid4().hex
             values["item_count"] = len(order.items)
             values["mode"] = "test" if order.is_sandbox else "live"
@@ -162,7 +166,7 @@ class Ledger:
             if order.items:
                 values["items"] = msgspec.json.encode(order.items).decode()
             claim = _CLAIM_CART if order.items else _CLAIM
-            row = (await connection.execute(claim, values)).mappings().one_or_none()
+            row = (await _claimed(connection, claim, values)).mappings().one_or_none()
             if row is not None:
                 # The statement that writes the lines does not see them.
                 invoice = msgspec.structs.replace(to_invoice(row), items=order.items)
@@ -250,6 +254,24 @@ class Ledger:
             await connection.execute(_CANCEL_ASKED, {"id": invoice_id, "merchant": merchant_id} | entry)
 
 
+def _charge(order: OpenInvoice) -> dict[str, Any]:
+    of = order.subscription
+    return {
+        "subscription_id": None if of is None else of.subscription_id,
+        "subscription_period": None if of is None else of.number,
+        "subscription_charge": None if of is None else of.charge,
+    }
+
+
+async def _claimed(connection: AsyncConnection, claim: TextClause, values: dict[str, Any]) -> CursorResult[Any]:
+    try:
+        return await connection.execute(claim, values)
+    except IntegrityError as error:
+        if any(name in str(error.orig) for name in _CHARGE_GUARDS):
+            raise ChargeRefused("the period has a live bill, or is not being billed") from error
+        raise
+
+
 async def _write(connection: AsyncConnection, statement: TextClause, values: dict[str, object]) -> None:
     try:
         await connection.execute(statement, values)
@@ -281,6 +303,8 @@ async def _watch(connection: AsyncConnection, before: Invoice, after: Invoice, c
         await connection.execute(_WATCH_PAID, target)
 
 
+# What the database says of a bill that its subscription must not have: the names of a trigger's message and an index.
+_CHARGE_GUARDS = ("this period is not being billed", "uq_invoices_live_charge", "uq_invoices_subscription_id_period_charge")
 _CLAIM_FIELDS = (
     "invoice_id", "merchant_id", "kind", "is_sandbox", "amount", "issue_before", "fingerprint", "operation",
     "request_id", "connection_id", "endpoint_id", "phone", "description", "external_order_id", "discount_percentage",

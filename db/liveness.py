@@ -9,6 +9,7 @@ from db.resuming import invoice_order, refund_order
 from domain.invoice import OpenInvoice
 from domain.redelivery import Redeliver
 from domain.refund import OpenRefund
+from domain.subscription_record import SubscriptionRef
 
 # Pages by id through partial indexes (ix_invoices_live, ix_refunds_live, ix_deliveries_pending, …): what is over costs
 # nothing. Who changed a moment ago has a story, or its starter is at work.
@@ -30,6 +31,16 @@ _DELIVERIES = text(
 _REDELIVERIES = text(
     "select merchant_id, id as redelivery_id from redeliveries where state = 'running' and id > :after"
     " and created_at < now() - make_interval(secs => cast(:grace as double precision)) order by id limit :limit"
+)
+
+_SUBSCRIPTIONS = text(
+    "select merchant_id, id as subscription_id, is_sandbox from subscriptions"
+    " where (state in ('active', 'past_due', 'paused') or invoice_id is not null) and id > :after"
+    " and updated_at < now() - make_interval(secs => cast(:grace as double precision)) order by id limit :limit"
+)
+_TEST_CLOCKS = text(
+    "select merchant_id, id from test_clocks where state = 'advancing' and id > :after"
+    " and updated_at < now() - make_interval(secs => cast(:grace as double precision)) order by id limit :limit"
 )
 
 
@@ -74,6 +85,18 @@ class Liveness:
         async with transaction(self._engine) as connection:
             found = await connection.execute(_REDELIVERIES, {"after": after, "grace": grace, "limit": limit})
             return [msgspec.convert(row, Redeliver) for row in found.mappings()]
+
+    async def subscriptions(self, *, after: str, grace: float, limit: int) -> list[SubscriptionRef]:
+        """Subscriptions that are not over, and were not decided about for `grace` seconds."""
+        async with transaction(self._engine) as connection:
+            found = await connection.execute(_SUBSCRIPTIONS, {"after": after, "grace": grace, "limit": limit})
+            return [msgspec.convert(dict(row), SubscriptionRef) for row in found.mappings()]
+
+    async def test_clocks(self, *, after: str, grace: float, limit: int) -> list[tuple[str, str]]:
+        """Merchant and id of test clocks that are on their way for more than `grace` seconds."""
+        async with transaction(self._engine) as connection:
+            found = await connection.execute(_TEST_CLOCKS, {"after": after, "grace": grace, "limit": limit})
+            return [(row.merchant_id, row.id) for row in found]
 
     async def invoice_order(self, invoice_id: str) -> OpenInvoice | None:
         """The command that tells its story again."""

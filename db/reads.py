@@ -79,6 +79,7 @@ class InvoiceFilter(msgspec.Struct, frozen=True, kw_only=True):
     is_sandbox: bool | None = None
     search: str | None = None
     external_order_id: str | None = None
+    subscription_id: str | None = None
     date_from: datetime | None = None
     date_to: datetime | None = None
     after: tuple[datetime, str] | None = None
@@ -287,6 +288,8 @@ def _conditions(wanted: InvoiceFilter) -> tuple[str, dict[str, Any]]:
         add("is_sandbox = :is_sandbox", is_sandbox=wanted.is_sandbox)
     if wanted.external_order_id is not None:
         add("external_order_id = :external_order_id", external_order_id=wanted.external_order_id)
+    if wanted.subscription_id is not None:
+        add("subscription_id = :subscription_id", subscription_id=wanted.subscription_id)
     if wanted.date_from is not None:
         add("created_at >= :date_from", date_from=wanted.date_from)
     if wanted.date_to is not None:

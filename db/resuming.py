@@ -11,6 +11,8 @@ from domain.refund import OpenRefund
 _INVOICE = text(
     "select i.id as invoice_id, i.merchant_id, i.kind, i.is_sandbox, i.amount, i.created_at as issue_before,"
     " i.created_at as answer_by, i.request_id, i.connection_id, i.phone, i.description, i.external_order_id,"
+    " case when i.subscription_id is not null then jsonb_build_object('subscription_id', i.subscription_id,"
+    "   'number', i.subscription_period, 'charge', i.subscription_charge) end as subscription,"
     " coalesce(k.fingerprint, '') as fingerprint, coalesce(k.operation, 'resumed') as operation"
     " from invoices i left join idempotency_keys k on k.merchant_id = i.merchant_id and k.resource_id = i.id"
     " where i.id = :id"

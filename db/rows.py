@@ -9,6 +9,7 @@ from domain.event import Endpoint
 from domain.invoice import Invoice
 from domain.merchant import Connection
 from domain.refund import Refund, RefundAttempt
+from domain.subscription_record import Subscription, SubscriptionPeriod, TestClock
 
 CONNECTION_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Connection))
 ENDPOINT_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(Endpoint))
@@ -30,6 +31,18 @@ def _with_items(struct: type[msgspec.Struct], item: type[msgspec.Struct], table:
 
 INVOICE_COLUMNS = _with_items(Invoice, InvoiceItem, "invoice_items", "invoice_id")
 REFUND_COLUMNS = _with_items(Refund, RefundItem, "refund_items", "refund_id")
+# The newest terms' cart; a subscription without one reads an empty list.
+_TERMS = "from subscription_terms t where t.subscription_id = subscriptions.id and t.revision = subscriptions.revision"
+_OF_TERMS = {"items", "discount_percentage"}
+SUBSCRIPTION_COLUMNS = ", ".join(
+    f"(select t.{name} {_TERMS}) as {name}" if name in _OF_TERMS else f"subscriptions.{name}"
+    for name in Subscription.__struct_fields__
+)
+# Of `subscription_periods p` and the terms `t` of each.
+PERIOD_COLUMNS = ", ".join(
+    f"t.{name}" if name == "amount" else f"p.{name}" for name in SubscriptionPeriod.__struct_fields__
+)
+CLOCK_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(TestClock))
 ATTEMPT_COLUMNS = ", ".join(field.name for field in msgspec.structs.fields(RefundAttempt))
 
 
@@ -66,3 +79,28 @@ def to_connection(row: RowMapping | dict[str, object]) -> Connection:
 def to_endpoint(row: RowMapping | dict[str, object]) -> Endpoint:
     """A row of `ENDPOINT_COLUMNS`."""
     return msgspec.convert(row, Endpoint)
+
+
+def to_subscription(row: RowMapping | dict[str, object]) -> Subscription:
+    """A row of `SUBSCRIPTION_COLUMNS`."""
+    return msgspec.convert(_parsed(row, "standing", "metadata", "items"), Subscription)
+
+
+def to_period(row: RowMapping | dict[str, object]) -> SubscriptionPeriod:
+    """A row of `PERIOD_COLUMNS`."""
+    return msgspec.convert(row, SubscriptionPeriod)
+
+
+def to_clock(row: RowMapping | dict[str, object]) -> TestClock:
+    """A row of `CLOCK_COLUMNS`."""
+    return msgspec.convert(row, TestClock)
+
+
+def _parsed(row: RowMapping | dict[str, object], *names: str) -> dict[str, object]:
+    """JSON that the driver gave as text."""
+    read = dict(row)
+    for name in names:
+        value = read[name]
+        if isinstance(value, str):
+            read[name] = msgspec.json.decode(value)
+    return read

@@ -11,6 +11,7 @@ class Code(StrEnum):
     INVALID_REQUEST = "invalid_request"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN_MODE = "test_key_cannot_do_live"
+    TEST_KEY_REQUIRED = "test_key_required"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
@@ -39,6 +40,13 @@ class Code(StrEnum):
     VERIFICATION_EXPIRED = "verification_expired"
     CATALOG_ITEMS_REFUSED = "catalog_items_refused"
     CART_AMOUNT_MISMATCH = "cart_amount_mismatch"
+    SUBSCRIPTION_CLOSED = "subscription_closed"
+    SUBSCRIPTION_PAUSED = "subscription_paused"
+    SUBSCRIPTION_NOT_PAUSED = "subscription_not_paused"
+    CHARGE_IN_FLIGHT = "charge_in_flight"
+    BILLED_AHEAD = "already_billed_ahead"
+    NO_PERIOD_LEFT = "no_period_left"
+    TEST_CLOCK_ADVANCING = "test_clock_advancing"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     ENGINE_SLOW = "engine_slow"
     DATABASE_UNAVAILABLE = "database_unavailable"
@@ -51,6 +59,7 @@ MESSAGES: dict[Code, str] = {
     Code.INVALID_REQUEST: "The request has wrong or missing fields; see errors.",
     Code.UNAUTHORIZED: "The X-API-Key header is missing, wrong or revoked.",
     Code.FORBIDDEN_MODE: "A test key works with sandbox objects only; use a live key.",
+    Code.TEST_KEY_REQUIRED: "This needs a test key (tk_test_…).",
     Code.NOT_FOUND: "There is no such object.",
     Code.METHOD_NOT_ALLOWED: "This path does not take this method.",
     Code.UNSUPPORTED_MEDIA_TYPE: "Send the body as application/json.",

@@ -19,6 +19,7 @@ SECRET_OF_ENDPOINT = "whs"  # noqa: S105 -- the prefix of an id
 REDELIVERY = "rdl"
 CATALOG_ITEM = "cat"
 SUBSCRIPTION = "sub"
+TEST_CLOCK = "clk"
 
 
 def _text(prefix: str, raw: bytes) -> str:

@@ -150,6 +150,17 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int = 0
     discount_percentage: Decimal | None = None
     items: list[InvoiceItem] = []
+    subscription_id: str | None = None
+    subscription_period: int | None = None
+    subscription_charge: int | None = None
+
+
+class SubscriptionCharge(msgspec.Struct, frozen=True, kw_only=True):
+    """Which bill of a subscription an invoice is: the `charge`-th of period `number`."""
+
+    subscription_id: str
+    number: int
+    charge: int
 
 
 class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +171,7 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     `late_watch` is how many seconds an unpaid close is watched for late money. `asked_by` is the API key's id.
     `resumed` is a story told again from the books, because its first telling is gone: it reads before it writes.
     `endpoint_id` is the one webhook endpoint that is told of it; without one all are.
+    `subscription` is told what becomes of the bill.
     """
 
     invoice_id: str
@@ -183,6 +195,7 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     endpoint_id: str | None = None
     discount_percentage: Decimal | None = None
     items: list[InvoiceItem] = []
+    subscription: SubscriptionCharge | None = None
 
 
 def bank_reference(invoice_id: str) -> str:

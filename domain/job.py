@@ -14,6 +14,7 @@ class JobKind(StrEnum):
     INVOICE = "invoice"
     RECONCILIATION = "reconciliation"
     REDELIVERY = "redelivery"
+    SUBSCRIPTION = "subscription"
 
 
 class JobState(StrEnum):
@@ -29,9 +30,9 @@ class JobState(StrEnum):
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One job as the books know it.
 
-    `id` is the delivery's, refund's, invoice's, reconciliation's or redelivery's; `object_id` what it is about: the
-    event's object, the refund's invoice, the invoice itself, the bank connection, the endpoint. `attempts` is None
-    where nobody counts them.
+    `id` is the delivery's, refund's, invoice's, reconciliation's, redelivery's or subscription's; `object_id` what it is
+    about: the event's object, the refund's invoice, the invoice itself, the bank connection, the endpoint, the
+    subscription itself. `attempts` is None where nobody counts them.
     """
 
     kind: JobKind

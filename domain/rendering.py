@@ -9,6 +9,7 @@ from domain.event import Dialect, Endpoint, EventType
 from domain.invoice import Invoice
 from domain.merchant import Connection
 from domain.refund import Refund
+from domain.subscription_record import Subscription, SubscriptionNews
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +23,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     is_sandbox: bool
     created_at: datetime
-    object: Invoice | Refund | Connection | Endpoint | None
+    object: Invoice | Refund | Connection | Endpoint | SubscriptionNews | None
     previous_state: str | None = None
 
 
@@ -34,6 +35,9 @@ class Renderer(Protocol):
 
     def refund_answer(self, refund: Refund, request_id: str) -> tuple[int, bytes]:
         """HTTP status and body that tell that this refund is recorded."""
+
+    def subscription_answer(self, subscription: Subscription, request_id: str) -> bytes:
+        """The body that shows this subscription: the answer to its creation (201) and to every action (200)."""
 
     def tells(self, event: Event, dialect: Dialect) -> bool:
         """Whether endpoints of this dialect are told of the event, where they subscribe to its type."""

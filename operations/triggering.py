@@ -4,29 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
-
 from domain.event import EventType
+from operations import triggering_subscriptions
 from operations.api_client import ApiClient, part
+from operations.trigger_report import CannotTrigger, Happened, Report
 
 AMOUNT = 1500
 PHONE = "77010000001"  # in the sandbox no phone rings
 EVENT_SECONDS = 20.0
 LOOK_SECONDS = 0.3
-
-
-class CannotTrigger(Exception):
-    """The text says why, and what to do instead."""
-
-
-class Happened(msgspec.Struct, frozen=True):
-    """One line of what was done: what it is, and its id."""
-
-    what: str
-    id: str
-
-
-Report = Callable[[Happened], None]
 
 # What can't be made to happen by asking for it, and what one does instead.
 NOT_TRIGGERED: dict[EventType, str] = {
@@ -72,6 +58,7 @@ _ACTS: dict[EventType, Callable[[ApiClient, Report, str | None], Awaitable[str]]
     EventType.REFUND_COMPLETED: _refund("completed"),
     EventType.REFUND_FAILED: _refund("failed"),
     EventType.REFUND_ATTENTION_REQUIRED: _refund("attention"),
+    **triggering_subscriptions.ACTS,
 }
 
 # How each event is made to happen, for people.
@@ -81,6 +68,7 @@ TRIGGERED: dict[EventType, str] = {
     EventType.REFUND_COMPLETED: "the same",
     EventType.REFUND_FAILED: "creates a sandbox invoice, pays it, and the bank refuses the refund",
     EventType.REFUND_ATTENTION_REQUIRED: "the same, and the bank's answer is lost",
+    **triggering_subscriptions.TRIGGERED,
     EventType.WEBHOOK_TEST: "asks for a test of --endpoint, or of every enabled sandbox endpoint",
 }
 

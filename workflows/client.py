@@ -37,6 +37,7 @@ from workflows.engine_errors import GONE, EngineAway, NotIssued, engine_errors
 from workflows.invoice_messages import AwaitIssued, Cancel, Resolve, Simulate
 from workflows.job_status import AT_ONCE, JobStatus, look_at
 from workflows.refund_messages import AwaitOpened, RefundLook, ResolveRefund, SimulateRefund
+from workflows.subscription_client import SubscriptionDoor
 
 __all__ = ["Engine", "EngineAway", "NotIssued"]
 
@@ -48,7 +49,7 @@ LISTED_AT_ONCE = 1000
 START_DELAY_SECONDS = 10.0
 
 
-class Engine:
+class Engine(SubscriptionDoor):
     """Starts and talks to workflows; business failures come out as `TolemError`."""
 
     def __init__(self, client: Client, queues: TaskQueues) -> None:

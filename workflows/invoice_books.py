@@ -9,12 +9,23 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.booking import BookedInvoice, Booking
     from domain.bank import BankFact, Verdict, next_step
-    from domain.invoice import CLOSED_UNPAID, OPEN, Attention, Booked, Change, OpenInvoice, Reason, State
+    from domain.invoice import (
+        CLOSED_UNPAID,
+        OPEN,
+        Attention,
+        Booked,
+        Change,
+        OpenInvoice,
+        Reason,
+        State,
+        SubscriptionCharge,
+    )
     from runtime.temporal_names import ATTENTION, STATE
     from workflows import options
     from workflows.delivering import deliver
     from workflows.invoice_details import details
     from workflows.invoice_messages import SOMEBODY, InvoiceStory, Resolve
+    from workflows.telling_subscription import tell_subscription
 
 
 class InvoiceBooks:
@@ -120,6 +131,15 @@ class InvoiceBooks:
         for ref in booked.deliveries:
             if ref.id not in self._telling:
                 self._telling[ref.id] = asyncio.create_task(deliver(self.order.merchant_id, ref))
+        if self.order.subscription is not None:
+            self._tell_subscription(self.order.subscription)
+
+    def _tell_subscription(self, bill: SubscriptionCharge) -> None:
+        """Of every end of a bill, and of an outcome that nobody knows; once of each."""
+        said = f"{self.story.state}/{self.story.attention}"
+        news = self.story.state not in OPEN or self.story.attention is Attention.OUTCOME_UNKNOWN
+        if news and said not in self._telling:
+            self._telling[said] = asyncio.create_task(tell_subscription(self.order, bill))
 
     async def _ring_at(self, deadline: datetime) -> None:
         # Slept in a task that nobody cancels: a timer pending at the workflow's end costs no event.

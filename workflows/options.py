@@ -122,6 +122,30 @@ REFUND_OPEN = LocalCallOptions(
     local_retry_threshold=LOCAL_PAUSE,
 )
 
+# Recording a subscription, as a refund.
+SUBSCRIPTION_OPEN = LocalCallOptions(
+    start_to_close_timeout=timedelta(seconds=15),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(milliseconds=200),
+        maximum_interval=timedelta(minutes=2),
+        non_retryable_error_types=[failures.WINDOW_MISSED, failures.SUBSCRIPTION_REFUSED],
+    ),
+    local_retry_threshold=LOCAL_PAUSE,
+)
+
+# A subscription talks to a bill's story, and looks at the books afterwards: until somebody answers.
+ASK_BILL = CallOptions(
+    start_to_close_timeout=timedelta(minutes=1),
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=2)),
+)
+
+# A test clock with everything on it. It may take minutes; a run that died has left everybody somewhere on the way.
+ADVANCE_CLOCK = CallOptions(
+    start_to_close_timeout=timedelta(hours=2),
+    heartbeat_timeout=timedelta(seconds=12),
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=15)),
+)
+
 # The poller of a connection: heartbeats each tick, so a dead worker is noticed in 10 s; it never gives up.
 KASPI_POLL = CallOptions(
     start_to_close_timeout=timedelta(hours=2),

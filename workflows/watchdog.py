@@ -15,6 +15,8 @@ _ROUNDS = {
     "pollers": Guarding.pollers,
     "deliveries": Guarding.deliveries,
     "redeliveries": Guarding.redeliveries,
+    "subscriptions": Guarding.subscriptions,
+    "test_clocks": Guarding.test_clocks,
 }
 
 

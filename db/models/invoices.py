@@ -7,6 +7,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -50,6 +51,10 @@ invoices = Table(
     Column("qr_token", Text),
     Column("payment_link", Text),
     Column("sequence", Integer, nullable=False, server_default=text("0")),
+    # Which bill of a subscription it is: of which period, and which of that period's bills.
+    Column("subscription_id", Text),
+    Column("subscription_period", Integer),
+    Column("subscription_charge", Integer),
     Column("request_id", Text, nullable=False),
     Column("claim_token", Text, nullable=False),
     # When a process claimed the right to make the bank call; a second claimant must read back, never call.
@@ -61,6 +66,16 @@ invoices = Table(
     moment("closed_at"),
     created(),
     moment("updated_at", nullable=False),
+    ForeignKeyConstraint(
+        ["subscription_id", "subscription_period"],
+        ["subscription_periods.subscription_id", "subscription_periods.number"],
+        name="fk_invoices_subscription_periods",
+    ),
+    CheckConstraint(
+        "num_nulls(subscription_id, subscription_period, subscription_charge) in (0, 3)"
+        " and (subscription_charge is null or subscription_charge >= 1)",
+        name="subscription",
+    ),
     CheckConstraint("kind in ('phone', 'qr', 'link')", name="kind"),
     CheckConstraint(f"state in {_STATES}", name="state"),
     CheckConstraint("amount between 1 and 9999999999", name="amount"),
@@ -108,6 +123,23 @@ invoices = Table(
         "connection_id",
         "updated_at",
         postgresql_where=text("bank_payment_id is not null and not is_sandbox"),
+    ),
+    # The bills of a subscription, each of them once.
+    Index(
+        "uq_invoices_subscription_id_period_charge",
+        "subscription_id",
+        "subscription_period",
+        "subscription_charge",
+        unique=True,
+        postgresql_where=text("subscription_id is not null"),
+    ),
+    # One live charge per period: whatever went wrong before, nobody is asked twice for the same money.
+    Index(
+        "uq_invoices_live_charge",
+        "subscription_id",
+        "subscription_period",
+        unique=True,
+        postgresql_where=text("subscription_id is not null and state in ('processing', 'pending')"),
     ),
     # What the watchdog looks at: over every merchant, by id, and nothing that is over.
     Index(

@@ -26,6 +26,7 @@ merchants = Table(
     Column("last_invoice_number", BigInteger, nullable=False, server_default=text("0")),
     Column("last_refund_number", BigInteger, nullable=False, server_default=text("0")),
     Column("last_endpoint_number", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_subscription_number", BigInteger, nullable=False, server_default=text("0")),
     created(),
     CheckConstraint("bin ~ '^[0-9]{12}$'", name="bin"),
 )

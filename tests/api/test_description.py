@@ -30,6 +30,7 @@ NAMED = {
     "/v1/audit-logs": ["get"],
     "/v1/catalog": ["get", "post"],
     "/v1/catalog/units": ["get"],
+    "/v1/subscriptions": ["get", "post"],
 }
 OPERATIONS = [(path, method) for path, methods in NAMED.items() for method in methods]
 

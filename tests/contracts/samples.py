@@ -1,13 +1,17 @@
 """One object of each sort, with every field set."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
 
 from domain.bank import Scheme
+from domain.billing_calendar import BillingPeriod, Plan
 from domain.event import Dialect, Endpoint
 from domain.invoice import Invoice, Kind, State
 from domain.merchant import Connection, Health
 from domain.refund import Refund, RefundState
+from domain.subscription import MissedPolicy, Standing, Terms
+from domain.subscription_record import Subscription
+from domain.subscription_rules import begin
 
 MADE = datetime(2026, 11, 22, 6, 17, 33, 120_999, tzinfo=UTC)
 PUBLIC_URL = "https://pay.example"
@@ -93,3 +97,42 @@ def endpoint(**changes: Any) -> Endpoint:
         "updated_at": MADE,
     }
     return Endpoint(**(fields | changes))
+
+
+# 11:17:33 in Almaty on 22 November; the first period is due on the 30th at 10:00 there.
+SUBSCRIPTION_PLAN = Plan(period=BillingPeriod.MONTHLY, day=31, at=time(10), total_cycles=12)
+
+
+def begun(**plan: Any) -> Standing:
+    """A standing that nothing was decided about."""
+    return begin(MADE.replace(microsecond=0), Plan(**plan) if plan else SUBSCRIPTION_PLAN, Terms(amount=1_000_000))
+
+
+def subscription(standing: Standing | None = None, **changes: Any) -> Subscription:
+    stands = begun() if standing is None else standing
+    fields: dict[str, Any] = {
+        "id": "sub_2k4wz7h5ud7jq2m5v3o5y3c6dx",
+        "merchant_id": "mer_1",
+        "number": 7,
+        "is_sandbox": False,
+        "state": stands.state,
+        "phone": "77011234567",
+        "amount": stands.terms.amount,
+        "period": stands.calendar.period,
+        "billing_day": stands.calendar.day or None,
+        "billing_time": stands.calendar.at,
+        "started_at": stands.started_at,
+        "total_cycles": stands.calendar.total_cycles,
+        "max_retry_attempts": 3,
+        "retry_interval_hours": 24,
+        "grace_period_days": 3,
+        "missed": MissedPolicy.NEWEST,
+        "standing": stands,
+        "description": "Абонплата",
+        "metadata": {"plan": "gold"},
+        "external_order_id": "member_42",
+        "created_at": MADE,
+        "updated_at": MADE,
+        "sequence": 1,
+    }
+    return Subscription(**(fields | changes))

@@ -107,6 +107,8 @@ def test_an_invoice_byte_for_byte() -> None:
         "expires_at": None,
         "discount_percentage": None,
         "items": [],
+        "subscription_id": None,
+        "subscription_period": None,
     }
 
 
