@@ -1,4 +1,4 @@
-"""Every failure to the error body of the contract that was spoken. Nothing of a stack trace, SQL or upstream text leaks."""
+"""Every failure to the error body of the contract spoken. Nothing of a stack trace, SQL or upstream text leaks."""
 
 from datetime import UTC, datetime
 from typing import Any

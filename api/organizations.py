@@ -1,4 +1,4 @@
-"""What stands behind the one address that both contracts have, `POST /api/organizations/verify`, and ApiPay's polling."""
+"""Behind the one address that both contracts have, `POST /api/organizations/verify`, and ApiPay's polling of it."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -19,6 +19,7 @@ from domain.bin import valid_bin
 from domain.errors import Code, TolemError
 from domain.merchant import Principal
 from domain.organization import MAX_ORGANIZATIONS, Organization, OrganizationStatus, expired, verification
+
 
 def checked_idn(value: str) -> str:
     """Used as a rule: ValueError for what is no BIN or IIN."""

@@ -74,7 +74,9 @@ def keys_list(merchant_id: str) -> None:
         async with operator_registry() as registry:
             for one in await registry.keys(merchant_id):
                 revoked = f"{one.revoked_at:%Y-%m-%d %H:%M}" if one.revoked_at else ""
-                rows.add_row(one.id, one.mode, one.name, one.hint, _limit_of(one), f"{one.created_at:%Y-%m-%d}", revoked)
+                rows.add_row(
+                    one.id, one.mode, one.name, one.hint, _limit_of(one), f"{one.created_at:%Y-%m-%d}", revoked
+                )
         console.print(rows)
 
     run(work())

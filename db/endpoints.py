@@ -26,8 +26,8 @@ _LIVING = text("select count(*) from webhook_endpoints where merchant_id = :merc
 _NEW = text(
     "with numbered as (update merchants set last_endpoint_number = last_endpoint_number + 1 where id = :merchant"
     " returning last_endpoint_number as number)"
-    " insert into webhook_endpoints (id, merchant_id, number, url, events, dialect, description, is_sandbox, public_key,"
-    " signing_key_sealed, updated_at)"
+    " insert into webhook_endpoints (id, merchant_id, number, url, events, dialect, description, is_sandbox,"
+    " public_key, signing_key_sealed, updated_at)"
     " select :id, :merchant, number, :url, :events, :dialect, :description, :sandbox, :public_key, :signing_key, now()"
     f" from numbered returning {ENDPOINT_COLUMNS}"
 )

@@ -110,7 +110,8 @@ _FOR_UPDATE = text(
 _SET = (
     "update invoices set state = :state, status_reason = :status_reason, attention = :attention,"
     " bank_payment_id = :bank_payment_id, bank_code = :bank_code, qr_token = :qr_token, payment_link = :payment_link,"
-    " expires_at = :expires_at, deadline_at = :deadline_at, paid_at = :paid_at, closed_at = :closed_at, sequence = :sequence,"
+    " expires_at = :expires_at, deadline_at = :deadline_at, paid_at = :paid_at, closed_at = :closed_at,"
+    " sequence = :sequence,"
     " refunded_outside = :refunded_outside, updated_at = :updated_at where id = :id"
 )
 _WRITE = text(f"with written as ({_SET} returning id) {audit.insert_from('written')}")

@@ -23,8 +23,7 @@ _NEW = text(
     f" values (:merchant, :number, :sandbox, :idn, clock_timestamp()) returning {_COLUMNS}"
 )
 _ONE = text(
-    f"select {_COLUMNS} from organizations"
-    " where merchant_id = :merchant and number = :number and is_sandbox = :sandbox"
+    f"select {_COLUMNS} from organizations where merchant_id = :merchant and number = :number and is_sandbox = :sandbox"
 )
 
 

@@ -19,9 +19,7 @@ from domain.rate_limit import Allowance, RateLimit
 COUNT_CAP = 10_000
 IDEMPOTENCY_DAYS = 30
 
-_AUTHENTICATE = text(
-    "select * from authenticate(:hash, cast(:per_minute as integer), cast(:burst as integer))"
-)
+_AUTHENTICATE = text("select * from authenticate(:hash, cast(:per_minute as integer), cast(:burst as integer))")
 _INVOICE = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and id = :id")
 _INVOICE_BY_NUMBER = text(f"select {INVOICE_COLUMNS} from invoices where merchant_id = :merchant and number = :number")
 _NUMBERS = text("select id, number from invoices where merchant_id = :merchant and id = any(:ids)")

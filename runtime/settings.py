@@ -12,7 +12,17 @@ from runtime.reconciliation_settings import Reconciliation
 from runtime.secrets import KeyRing, Secret, parse_keyring
 from runtime.webhook_settings import Webhooks
 
-__all__ = ["SECTIONS", "Client", "RateLimits", "Reconciliation", "Settings", "SettingsError", "Webhooks", "describe", "load"]
+__all__ = [
+    "SECTIONS",
+    "Client",
+    "RateLimits",
+    "Reconciliation",
+    "Settings",
+    "SettingsError",
+    "Webhooks",
+    "describe",
+    "load",
+]
 
 
 class Database(Section, frozen=True, kw_only=True):

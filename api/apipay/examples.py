@@ -95,9 +95,7 @@ _ERRORS = {
     502: TolemError(Code.KASPI_UNAVAILABLE),
     503: TolemError(Code.ENGINE_UNAVAILABLE),
 }
-_MALFORMED = TolemError(
-    Code.INVALID_REQUEST, errors=[FieldError("", "malformed_json", "The body is not valid JSON.")]
-)
+_MALFORMED = TolemError(Code.INVALID_REQUEST, errors=[FieldError("", "malformed_json", "The body is not valid JSON.")])
 _BAD_REQUESTS = {
     "createInvoice": _MALFORMED,
     "verifyOrganization": _MALFORMED,

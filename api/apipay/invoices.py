@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from litestar import Controller, Request, Response, get, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from api import idempotency
 from api.apipay import query
@@ -80,7 +80,7 @@ class ApiPayInvoices(Controller):
         page: query.PageIn = 1,
         per_page: query.PerPageIn = 10,
         search: query.SearchIn = None,
-        status: Annotated[list[Status] | None, Parameter(query="status[]", description="Any of these.")] = None,
+        status: Annotated[list[Status] | None, QueryParameter(name="status[]", description="Any of these.")] = None,
         date_from: query.DayIn = None,
         date_to: query.DayIn = None,
     ) -> InvoicePageJson:
@@ -111,7 +111,7 @@ class ApiPayInvoices(Controller):
         "/{invoice_id:int}/cancel",
         status_code=200,
         summary="Cancel invoice",
-        description="Only a `pending` bill can be cancelled. Kaspi is asked, and only what it says counts: a payment may"
+        description="Only a `pending` bill can be cancelled. Kaspi is asked, and only its word counts: a payment may"
         " win the race.",
         operation_id="cancelInvoice",
         responses=errors(400, 404, 502),

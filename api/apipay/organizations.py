@@ -19,8 +19,8 @@ from domain.merchant import Principal
     return_dto=None,
     tags=["Organizations"],
     summary="Start organization verification",
-    description="Verified is a key of that organisation with a link to Kaspi that works; in the sandbox the number alone"
-    " decides. Without any body this is v1's question: whose the key is.",
+    description="Verified is a key of that organisation with a link to Kaspi that works; in the sandbox the number"
+    " alone decides. Without any body this is v1's question: whose the key is.",
     operation_id="verifyOrganization",
     responses=errors(400),
 )

@@ -71,4 +71,3 @@ def _moment(day: date | None, later: int, field: str) -> datetime | None:
 
 def _wrong(field: str, message: str) -> TolemError:
     return invalid(FieldError(field, "invalid", message))
-

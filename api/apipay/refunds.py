@@ -35,8 +35,8 @@ _LOOK_SECONDS = 0.1
     return_dto=None,
     tags=["Refunds"],
     summary="Create refund",
-    description="Of a paid bill: an `amount`, or without it all that is left. The answer waits some seconds for the bank;"
-    " `pending` and `processing` mean that the outcome is not known yet.",
+    description="Of a paid bill: an `amount`, or without it all that is left. The answer waits some seconds for the"
+    " bank; `pending` and `processing` mean that the outcome is not known yet.",
     operation_id="createRefund",
     operation_class=BodyOptional,
     responses=errors(400, 404, made=RefundJson),

@@ -19,10 +19,10 @@ _WORDS = {
 
 
 def errors(*statuses: int, made: Any = None) -> dict[int, ResponseSpec]:
-    """Specs for the statuses, and for 401, 422, 429 and 503, which every operation has. `made` is what 200 answers with,
-    where the handler makes its own answer.
+    """Specs for the statuses, and for 400, 401, 422, 429 and 503, which every operation has. `made` is what 200 answers
+    with, where the handler makes its own answer.
     """
-    every = sorted({*statuses, 401, 422, 429, 503})
+    every = sorted({*statuses, 400, 401, 422, 429, 503})
     specs = {
         status: ResponseSpec(ApiPayErrorJson, description=_WORDS[status], generate_examples=False) for status in every
     }

@@ -23,7 +23,6 @@ from api.v1.responses import errors
 from api.visible import visible_invoice
 from contracts.v1_json import InvoiceJson
 from db.reads import InvoiceFilter
-from domain.errors import Code, TolemError
 from domain.invoice import OPEN, Invoice, Kind, PublicStatus, State, states_of
 from domain.merchant import Principal
 

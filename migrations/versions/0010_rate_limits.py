@@ -79,9 +79,7 @@ end $$
 def upgrade() -> None:
     op.add_column("api_keys", sa.Column("rate_per_minute", sa.Integer(), nullable=True))
     op.add_column("api_keys", sa.Column("rate_burst", sa.Integer(), nullable=True))
-    op.create_check_constraint(
-        op.f("ck_api_keys_rate"), "api_keys", "(rate_per_minute is null) = (rate_burst is null)"
-    )
+    op.create_check_constraint(op.f("ck_api_keys_rate"), "api_keys", "(rate_per_minute is null) = (rate_burst is null)")
     op.create_check_constraint(
         op.f("ck_api_keys_rate_bounds"), "api_keys", "rate_per_minute between 0 and 1000000 and rate_burst >= 1"
     )

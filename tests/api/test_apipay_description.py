@@ -1,4 +1,4 @@
-"""The ApiPay contract's description: true to its own examples, and nothing of the published one is missing or changed."""
+"""The ApiPay contract's description: true to its examples, and nothing of the published one is missing or changed."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # comes with schemathesis, its stubs do not
 
 from dev.migrations import ROOT
 
@@ -65,7 +65,8 @@ def branches(document: Json, schema: Any) -> list[Json]:
     schema = resolved(document, schema)
     inner = [one for key in ("oneOf", "anyOf", "allOf") for one in schema.get(key, [])]
     if inner:
-        return [found for one in inner for found in branches(document, one)]
+        outer = {name: value for name, value in schema.items() if name not in {"oneOf", "anyOf", "allOf"}}
+        return [outer | found for one in inner for found in branches(document, one)]
     kinds = schema.get("type", "string" if "enum" in schema else "object")
     kinds = kinds if isinstance(kinds, list) else [kinds]
     return [{**schema, "type": kind} for kind in kinds if kind != "null"]
@@ -113,7 +114,7 @@ def test_every_published_answer_is_given_field_by_field(ours: Json, published: J
                 schema = given[status]["content"][media]["schema"]
                 fits(schema, content["schema"], ours, published, f"{key} {status}", request=False)
                 compared += 1
-    assert compared > 28
+    assert compared == 31
 
 
 def test_every_published_request_is_taken_field_by_field(ours: Json, published: Json) -> None:

@@ -322,6 +322,7 @@ def test_an_endpoint_byte_for_byte() -> None:
     at = "2026-11-22T06:17:33.120Z"
     assert as_json(endpoint(ill)) == {
         "id": "whe_1",
+        "number": 0,
         "url": "https://shop.example/hook",
         "events": ["*"],
         "dialect": "v1",

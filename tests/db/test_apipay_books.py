@@ -48,7 +48,9 @@ async def test_bills_refunds_and_endpoints_are_found_by_their_numbers(books: Boo
     assert await books.reads.invoice_numbers(other.id, [invoice.id]) == {}
 
 
-async def test_a_bill_with_an_endpoint_of_its_own_and_its_refunds_are_told_to_that_one(books: Books, shop: Shop) -> None:
+async def test_a_bill_with_an_endpoint_of_its_own_and_its_refunds_are_told_to_that_one(
+    books: Books, shop: Shop
+) -> None:
     mine, other = await shop.endpoint(), await shop.endpoint()
     routed, shared = await shop.paid(endpoint_id=mine), await shop.paid()
     refunds = [await shop.refund(one, to=RefundState.COMPLETED) for one in (routed, shared)]

@@ -13,9 +13,7 @@ OTHER = "850101300005"
 
 
 async def start(books: Books, shop: Shop, idn: str = BIN, *, sandbox: bool = False) -> int:
-    made = await Organizations(books.app).start(
-        shop.id, idn, is_sandbox=sandbox, asked_by="key_1", request_id="req_1"
-    )
+    made = await Organizations(books.app).start(shop.id, idn, is_sandbox=sandbox, asked_by="key_1", request_id="req_1")
     return made.number
 
 

@@ -160,5 +160,3 @@ async def test_the_older_version_s_processes_still_authenticate_during_a_deploym
         assert row["merchant_id"] == shop.id
     finally:
         await connection.close()
-
-

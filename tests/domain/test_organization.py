@@ -48,6 +48,8 @@ def test_only_what_still_waits_expires_and_exactly_after_its_time() -> None:
     assert not expired(asked(), OrganizationStatus.FAILED, ends + WINDOW)
 
 
-@pytest.mark.parametrize(("passed", "left"), [(-1, 120), (0, 120), (0.5, 120), (25, 95), (119.5, 1), (120, 0), (500, 0)])
+@pytest.mark.parametrize(
+    ("passed", "left"), [(-1, 120), (0, 120), (0.5, 120), (25, 95), (119.5, 1), (120, 0), (500, 0)]
+)
 def test_the_remaining_time_is_in_whole_seconds(passed: float, left: int) -> None:
     assert time_remaining(asked(), AT + timedelta(seconds=passed)) == left
