@@ -45,9 +45,7 @@ async def act(services: Services, principal: Principal, wish: Wish, what: Act) -
         idempotency_key=wish.key,
         fingerprint=_fingerprint(principal, wish) if wish.key is not None else "",
     )
-    ref = SubscriptionRef(
-        merchant_id=wish.one.merchant_id, subscription_id=wish.one.id, is_sandbox=wish.one.is_sandbox
-    )
+    ref = SubscriptionRef(merchant_id=wish.one.merchant_id, subscription_id=wish.one.id, is_sandbox=wish.one.is_sandbox)
     ask = msgspec.structs.replace(what, asked=asked)
     try:
         await _ask(services, ref, ask)

@@ -161,10 +161,10 @@ ANSWERS: dict[str, Any] = {
         "next_cursor": None,
     },
     "listUpcomingPeriods": {"items": v1.due_dates(upcoming(_PAID, 3, _DUE + timedelta(hours=1)))},
-    "createTestClock": v1.test_clock(CLOCK),
-    "listTestClocks": {"items": [v1.test_clock(CLOCK)]},
-    "getTestClock": v1.test_clock(CLOCK),
-    "advanceTestClock": v1.test_clock(_ADVANCING),
+    "createTestClock": v1.clock(CLOCK),
+    "listTestClocks": {"items": [v1.clock(CLOCK)]},
+    "getTestClock": v1.clock(CLOCK),
+    "advanceTestClock": v1.clock(_ADVANCING),
     "deleteTestClock": None,
 }
 # Of these 403 says that a test key is needed.

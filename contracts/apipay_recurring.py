@@ -15,7 +15,9 @@ from domain.money import format_amount
 from domain.subscription import State
 from domain.subscription_record import Subscription
 
-Day = Annotated[str, Meta(examples=["2026-12-01"], description="A day in Kazakhstan.", extra_json_schema={"format": "date"})]
+Day = Annotated[
+    str, Meta(examples=["2026-12-01"], description="A day in Kazakhstan.", extra_json_schema={"format": "date"})
+]
 
 
 class Interval(StrEnum):

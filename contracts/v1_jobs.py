@@ -26,8 +26,9 @@ class JobEngineJson(msgspec.Struct, frozen=True, kw_only=True):
 class JobJson(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is not at its end, or that ended dead.
 
-    `id` names the delivery, refund, invoice, reconciliation, redelivery or subscription itself. `attempts` is null where nobody
-    counts them, `next_attempt_at` where no moment is known. `engine` is null where Temporal gave no answer.
+    `id` names the delivery, refund, invoice, reconciliation, redelivery or subscription itself. `attempts` is null
+    where nobody counts them, `next_attempt_at` where no moment is known. `engine` is null where Temporal gave no
+    answer.
     """
 
     kind: JobKind

@@ -165,8 +165,8 @@ class SessionJson(msgspec.Struct, frozen=True, kw_only=True):
 class PeriodNewsJson(msgspec.Struct, frozen=True, kw_only=True):
     """What an event of a subscription says beside it; null is what it says nothing about.
 
-    `number` … `last` are the periods it is about. `until` is the next bill's moment after a failure, the end of the grace,
-    or the next due moment after a resume.
+    `number` … `last` are the periods it is about. `until` is the next bill's moment after a failure, the end of the
+    grace, or the next due moment after a resume.
     """
 
     number: int | None

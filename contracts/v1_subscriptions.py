@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
 from itertools import islice
 from typing import Annotated, Any
 
@@ -36,6 +37,17 @@ from domain.subscription_statistics import Statistics
 SHOWN_AHEAD = 3
 
 
+class SubscriptionStatus(StrEnum):
+    """The words for a subscription's state; `expired` is given up after its grace, `completed` has no period left."""
+
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    PAUSED = "paused"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    COMPLETED = "completed"
+
+
 class DueJson(msgspec.Struct, frozen=True, kw_only=True):
     """A period and when it is due."""
 
@@ -46,8 +58,8 @@ class DueJson(msgspec.Struct, frozen=True, kw_only=True):
 class OpenPeriodJson(msgspec.Struct, frozen=True, kw_only=True):
     """The period that is being billed.
 
-    `phase`: `waiting` for the moment of its next bill, `live` and `withdrawing` while one is out, `grace` when no further
-    bill is made and the payer has until `grace_until`.
+    `phase`: `waiting` for the moment of its next bill, `live` and `withdrawing` while one is out, `grace` when no
+    further bill is made and the payer has until `grace_until`.
     """
 
     number: int
@@ -75,7 +87,7 @@ class SubscriptionJson(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     discount_percentage: Annotated[str | None, Meta(examples=["10.00"])]
     items: Annotated[list[InvoiceItemJson], Meta(description="The cart as it was priced. Empty without one.")]
-    status: State
+    status: SubscriptionStatus
     billing_period: BillingPeriod
     billing_day: Annotated[
         int | None, Meta(description="Of the month; weekly and biweekly: of the week, 1 is Monday. Null for daily.")
@@ -107,7 +119,9 @@ class SubscriptionJson(msgspec.Struct, frozen=True, kw_only=True):
 class StatisticsJson(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it so far. `paid_amount` less `refunded_amount` is `net_amount`."""
 
-    periods_billed: Annotated[int, Meta(description="Periods that were not skipped: paid, failed or still being billed.")]
+    periods_billed: Annotated[
+        int, Meta(description="Periods that were not skipped: paid, failed or still being billed.")
+    ]
     periods_paid: int
     periods_failed: int
     periods_skipped: int
@@ -223,7 +237,7 @@ def news(one: SubscriptionNews) -> PeriodNewsJson:
     )
 
 
-def test_clock(one: TestClock) -> TestClockJson:
+def clock(one: TestClock) -> TestClockJson:
     """The JSON of a test clock."""
     return TestClockJson(
         id=one.id,
@@ -248,7 +262,7 @@ def _fields(one: Subscription) -> dict[str, Any]:
         "description": one.description or "",
         "discount_percentage": None if discount is None else f"{discount:.2f}",
         "items": [sold(item) for item in one.items],
-        "status": one.state,
+        "status": SubscriptionStatus(one.state),
         "billing_period": one.period,
         "billing_day": one.billing_day or None,
         "billing_time": one.billing_time.isoformat("seconds" if one.billing_time.second else "minutes"),

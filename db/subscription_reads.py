@@ -206,9 +206,7 @@ def _conditions(wanted: SubscriptionFilter) -> tuple[str, dict[str, Any]]:
         "date_from": "created_at >= :date_from",
         "date_to": "created_at < :date_to",
     }
-    given: dict[str, Any] = {
-        name: getattr(wanted, name) for name in conditions if getattr(wanted, name) is not None
-    }
+    given: dict[str, Any] = {name: getattr(wanted, name) for name in conditions if getattr(wanted, name) is not None}
     parts = ["merchant_id = :merchant", *(conditions[name] for name in given)]
     if wanted.search:
         pattern = wanted.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

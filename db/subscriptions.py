@@ -177,7 +177,7 @@ class SubscriptionLedger:
                 is_sandbox=after.is_sandbox,
                 # The feed is in the order of time, and these are one after another.
                 now=now + timedelta(microseconds=place),
-                previous_state=before.state,
+                previous_state=None if before.state is after.state else before.state,
             )
         return due
 

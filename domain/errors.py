@@ -93,6 +93,13 @@ MESSAGES: dict[Code, str] = {
     Code.CATALOG_ITEMS_REFUSED: "None of the items was made; what is wrong with each stands in errors.",
     Code.CART_AMOUNT_MISMATCH: "The amount is not what the cart comes to; see details.cart_amount. Leave amount out, or"
     " send that.",
+    Code.SUBSCRIPTION_CLOSED: "The subscription is over; it takes no more changes.",
+    Code.SUBSCRIPTION_PAUSED: "The subscription is paused; resume it first.",
+    Code.SUBSCRIPTION_NOT_PAUSED: "The subscription is neither paused nor about to be canceled.",
+    Code.CHARGE_IN_FLIGHT: "A bill of this period is out; it has to end before the next one.",
+    Code.BILLED_AHEAD: "The next period is billed ahead already; one ahead is the most.",
+    Code.NO_PERIOD_LEFT: "The subscription has no further period.",
+    Code.TEST_CLOCK_ADVANCING: "The test clock is still advancing; wait until its state is ready.",
     Code.ENGINE_UNAVAILABLE: "The engine or its worker is unavailable; nothing was issued."
     " Repeat with the same Idempotency-Key.",
     Code.ENGINE_SLOW: "The engine or its worker did not answer in time; nothing was lost, read the object later.",

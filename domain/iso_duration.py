@@ -37,13 +37,11 @@ def parse_duration(text: str) -> Duration:
     if found is None:
         raise BadDuration("must be an ISO 8601 duration such as P1M, P2W, P1DT12H or PT90S")
     years, months, weeks, days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return Duration(
-        months=12 * years + months, days=7 * weeks + days, seconds=3600 * hours + 60 * minutes + seconds
-    )
+    return Duration(months=12 * years + months, days=7 * weeks + days, seconds=3600 * hours + 60 * minutes + seconds)
 
 
 def moment_after(start: datetime, duration: Duration) -> datetime:
-    """The moment that much later (UTC); the 31st and a month is the month's last day. `OverflowError` past year 9999."""
+    """The moment that much later (UTC); the 31st and a month is the next one's last day. `OverflowError` past 9999."""
     local = start.astimezone(ALMATY)
     month = local.year * 12 + local.month - 1 + duration.months
     year, month0 = divmod(month, 12)

@@ -131,13 +131,14 @@ class SubscriptionBills:
         following.add_done_callback(self._following.discard)
 
     async def _follow(self, child: "workflow.ChildWorkflowHandle[Any, Any]", ref: ChargeRef) -> None:
-        """Its end is one more reason to look; how it ended, the books know."""
+        """Its end is one more reason to look, where nobody told; how it ended, the books know."""
         try:
             await child
         except FailureError:
             workflow.logger.warning("the bill's story failed")
-        self._ended.add(ref)
-        self.stirred.append(ref)
+        if is_open(self._books.standing, ref):
+            self._ended.add(ref)
+            self.stirred.append(ref)
 
     # --- withdrawing
 

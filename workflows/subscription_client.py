@@ -76,13 +76,13 @@ class SubscriptionDoor:
 
         `update_id` makes simultaneous repeats one; what lasts is the answer kept for `act.asked`'s idempotency key.
         """
-        return await self._update(ref, UPDATES[type(act)], act, Acted, wait=wait, update_id=update_id)
+        return await self._update_subscription(ref, UPDATES[type(act)], act, Acted, wait=wait, update_id=update_id)
 
     async def advance_subscription(self, ref: SubscriptionRef, to: datetime, *, wait: float) -> Advanced:
         """Moves a subscription on a test clock through every moment up to `to`, or as far as one run of it goes."""
-        return await self._update(ref, "advance", AdvanceTo(to=to), Advanced, wait=wait)
+        return await self._update_subscription(ref, "advance", AdvanceTo(to=to), Advanced, wait=wait)
 
-    async def _update(
+    async def _update_subscription(
         self,
         ref: SubscriptionRef,
         name: str,

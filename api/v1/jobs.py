@@ -36,7 +36,8 @@ class JobPageJson(msgspec.Struct, frozen=True, kw_only=True):
     tags=["Jobs"],
     summary="List jobs",
     description="Everything that is waiting, retrying, running, in attention or dead: webhook deliveries, refunds, "
-    "invoices, reconciliations, redeliveries, and subscriptions whose bill the bank's faults hold up. A test key sees sandbox jobs only.",
+    "invoices, reconciliations, redeliveries, and subscriptions whose bill the bank's faults hold up. A test key sees "
+    "sandbox jobs only.",
     operation_id="listJobs",
     responses=errors(400, 401, 503),
 )

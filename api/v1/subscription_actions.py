@@ -193,8 +193,8 @@ class SubscriptionActionController(Controller):
         dto=JsonBody[PeriodSkip],
         return_dto=None,
         summary="Skip a period",
-        description="Gives up the open period and withdraws its bill, or leaves out the next one. With `preview` nothing"
-        " changes, and the answer is the subscription as it would be: `upcoming` has its dates.",
+        description="Gives up the open period and withdraws its bill, or leaves out the next one. With `preview`"
+        " nothing changes, and the answer is the subscription as it would be: `upcoming` has its dates.",
         operation_id="skipSubscriptionPeriod",
         operation_class=BodyOptional,
         responses=_ACTION,
@@ -241,9 +241,7 @@ def _as_skipped(principal: Principal, one: Subscription) -> Subscription:
     except NotAllowed as refused:
         raise TolemError(Code(refused.refusal.value)) from refused
     after = decision.standing
-    return msgspec.structs.replace(
-        one, standing=after, state=after.state, next_billing_at=next_billing(after)
-    )
+    return msgspec.structs.replace(one, standing=after, state=after.state, next_billing_at=next_billing(after))
 
 
 async def _change(

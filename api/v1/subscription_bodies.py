@@ -19,7 +19,9 @@ from domain.subscription_record import PayerAct
 _DAY_TIME = re.compile(r"\d{2}:\d{2}(:\d{2})?", re.ASCII)
 _DEFAULTS = Dunning()
 
-PeriodIn = Annotated[BillingPeriod, Meta(description="How often a bill is made.", examples=["monthly"])]
+PeriodIn = Annotated[
+    BillingPeriod, Meta(description="How often a bill is made; monthly by default.", examples=["monthly"])
+]
 DayIn = Annotated[
     int,
     Meta(
@@ -91,7 +93,16 @@ MissedIn = Annotated[
     MissedPolicy,
     Meta(
         description="What becomes of periods that could not be billed until a newer one was due. `newest` bills the"
-        " newest and skips the others, `none` skips them all and waits for the next. There is never a burst."
+        " newest and skips the others (the default), `none` skips them all and waits for the next. Never a burst."
+    ),
+]
+CartIn = Annotated[
+    list[cart_bodies.CartItem],
+    Meta(
+        min_length=1,
+        max_length=MAX_LINES,
+        description="What each bill is for, at today's prices: a new price in the catalog changes no subscription."
+        " Without `amount` it is what they come to.",
     ),
 ]
 MetadataIn = Annotated[
@@ -169,7 +180,7 @@ class SubscriptionCreate(RequestBody, kw_only=True):
     description: fields.DescriptionIn | None = None
     is_sandbox: fields.SandboxIn | None = None
     external_order_id: fields.OrderIdIn | None = None
-    cart_items: cart_bodies.CartIn | None = None
+    cart_items: CartIn | None = None
     discount_percentage: cart_bodies.DiscountIn | None = None
     billing_day: DayIn | None = None
     billing_time: TimeIn | None = None
@@ -231,13 +242,7 @@ class SubscriptionUpdate(RequestBody, forbid_unknown_fields=True):
 
     amount: fields.AmountIn | UnsetType = UNSET
     description: fields.DescriptionIn | UnsetType | None = UNSET
-    cart_items: (
-        Annotated[
-            list[cart_bodies.CartItem],
-            Meta(min_length=1, max_length=MAX_LINES, description="Instead of the cart or amount there was."),
-        ]
-        | UnsetType
-    ) = UNSET
+    cart_items: CartIn | UnsetType = UNSET
     discount_percentage: cart_bodies.DiscountIn | UnsetType | None = UNSET
     apply: Apply = Apply.NEXT_PERIOD
     billing_period: PeriodIn | UnsetType = UNSET

@@ -148,9 +148,7 @@ class TestClockController(Controller):
         if replayed is not None:
             return replayed
         try:
-            clock = await services.clocks.add(
-                _asker(request, principal), asked.name.strip(), now, answer=keyed.answer
-            )
+            clock = await services.clocks.add(_asker(request, principal), asked.name.strip(), now, answer=keyed.answer)
         except KeyTaken:
             return await keyed.raced()
         except ClockRefused as refused:
@@ -165,7 +163,7 @@ class TestClockController(Controller):
         """GET /v1/sandbox/test-clocks."""
         _test_key_only(principal)
         found = await services.clocks.clocks(principal.merchant.id)
-        return TestClockList(items=[v1.test_clock(one) for one in found])
+        return TestClockList(items=[v1.clock(one) for one in found])
 
     @get(
         "/{clock_id:str}",
@@ -176,7 +174,7 @@ class TestClockController(Controller):
     )
     async def read(self, services: Services, principal: Principal, clock_id: ClockId) -> TestClockJson:
         """GET /v1/sandbox/test-clocks/{id}."""
-        return v1.test_clock(await _visible(services, principal, clock_id))
+        return v1.clock(await _visible(services, principal, clock_id))
 
     @post(
         "/{clock_id:str}/advance",
@@ -221,9 +219,7 @@ class TestClockController(Controller):
         operation_id="deleteTestClock",
         responses=errors(400, 401, 403, 404, 409, 503),
     )
-    async def remove(
-        self, request: AnyRequest, services: Services, principal: Principal, clock_id: ClockId
-    ) -> None:
+    async def remove(self, request: AnyRequest, services: Services, principal: Principal, clock_id: ClockId) -> None:
         """DELETE /v1/sandbox/test-clocks/{id}."""
         clock = await _visible(services, principal, clock_id)
         if clock.target_at is not None:
@@ -265,7 +261,7 @@ class _Keyed:
             key=self._key or "",
             fingerprint=self._fingerprint,
             status=self._status,
-            body=msgspec.json.encode(v1.test_clock(clock)),
+            body=msgspec.json.encode(v1.clock(clock)),
         )
 
     async def replayed(self) -> Response[Any] | None:
@@ -304,7 +300,7 @@ async def _advance(
         raced = await keyed.replayed()
         if raced is not None:
             return raced
-        raise TolemError(refused.code, details={"now": v1.test_clock(clock).now}) from refused
+        raise TolemError(refused.code, details={"now": v1.clock(clock).now}) from refused
     if advanced is None:
         raise TolemError(Code.NOT_FOUND)
     return _shown(advanced, 202)
@@ -377,6 +373,6 @@ def _asker(request: AnyRequest, principal: Principal) -> Asker:
 
 
 def _shown(clock: TestClock, status: int) -> Response[Any]:
-    body = msgspec.json.encode(v1.test_clock(clock))
+    body = msgspec.json.encode(v1.clock(clock))
     headers = {"Location": f"/api/v1/sandbox/test-clocks/{clock.id}"} if status == 201 else {}
     return Response(body, status_code=status, media_type=MediaType.JSON, headers=headers)

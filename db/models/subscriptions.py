@@ -114,6 +114,14 @@ subscriptions = Table(
         postgresql_where=text("external_order_id is not null"),
     ),
     Index("ix_subscriptions_test_clock_id", "test_clock_id", postgresql_where=text("test_clock_id is not null")),
+    # Those that no bank takes a bill of just now (db.job_reads).
+    Index(
+        "ix_subscriptions_faults",
+        "merchant_id",
+        "created_at",
+        "id",
+        postgresql_where=text("standing #> '{open,faults}' is not null"),
+    ),
     # What the watchdog looks at: over every merchant, by id, and nothing that is over.
     Index("ix_subscriptions_live", "id", postgresql_where=text(LIVE)),
 )

@@ -307,6 +307,12 @@ def _subscriptions() -> None:
         ["test_clock_id"],
         postgresql_where=sa.text("test_clock_id is not null"),
     )
+    op.create_index(
+        "ix_subscriptions_faults",
+        "subscriptions",
+        ["merchant_id", "created_at", "id"],
+        postgresql_where=sa.text("standing #> '{open,faults}' is not null"),
+    )
     op.create_index("ix_subscriptions_live", "subscriptions", ["id"], postgresql_where=sa.text(LIVE))
 
 

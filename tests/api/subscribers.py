@@ -87,5 +87,3 @@ class Subscriber:
         await self.shop.book(invoice.id, "paid", State.PAID)
         ref = ChargeRef(number=invoice.subscription_period, charge=invoice.subscription_charge)
         await self.happen(subscription_id, ChargePaid(ref=ref), at)
-
-

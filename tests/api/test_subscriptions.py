@@ -22,7 +22,7 @@ from domain.subscription_record import Subscription
 from operations.keys import add_key
 from tests.api.serving import running_api
 from tests.api.subscribers import START, Subscriber
-from tests.db.books import Books, Shop
+from tests.db.books import BIN, Books, Shop
 from tests.support.api_errors import assert_error
 
 # The framework announces for its version 3 what our routes must do then; here only answers are looked at.
@@ -44,8 +44,6 @@ async def books(postgres: Database) -> AsyncIterator[Books]:
 @pytest.fixture(scope="module")
 async def url(books: Books) -> AsyncIterator[str]:
     async with running_api(books.database) as running:
-        # Nobody answers there; what asks the engine is not kept waiting for long.
-        running.services.api = msgspec.structs.replace(running.services.api, issue_window_seconds=1)
         yield running.url
 
 
@@ -143,13 +141,16 @@ async def test_a_cart_is_priced_before_anything_is_begun(keeper: Keeper) -> None
     assert fields_of(assert_error(answer, Code.INVALID_REQUEST)) == ["cart_items.0.catalog_item_id"]
 
 
-async def test_a_test_key_cannot_begin_a_live_one_and_a_merchant_without_a_bank_neither(
-    keeper: Keeper, books: Books
-) -> None:
+async def test_a_test_key_cannot_begin_a_live_one(keeper: Keeper) -> None:
     answer = await keeper.test.post(PATH, json=BODY | {"is_sandbox": False})
     assert_error(answer, Code.FORBIDDEN_MODE)
-    await books.do("update connections set active = null where merchant_id = :id", id=keeper.shop.id)
-    assert_error(await keeper.live.post(PATH, json=BODY), Code.KASPI_NOT_CONNECTED)
+
+
+async def test_a_live_one_needs_a_bank(books: Books, url: str) -> None:
+    alone = await books.registry.add_merchant("No bank", BIN)
+    key = await add_key(books.registry, alone.id, Mode.LIVE, "k")
+    async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, trust_env=False) as live:
+        assert_error(await live.post(PATH, json=BODY), Code.KASPI_NOT_CONNECTED)
 
 
 async def test_without_an_engine_nothing_is_begun_and_the_answer_says_so(keeper: Keeper) -> None:
@@ -281,7 +282,7 @@ async def test_a_list_finds_by_everything_it_promises(keeper: Keeper) -> None:
     assert await keeper.listed(external_order_id="member_1") == [one.id]
     assert await keeper.listed(search="member_") == [one.id]
     assert await keeper.listed(search="0000002") == [two.id]
-    assert await keeper.listed(search=str(one.number)) == [one.id]
+    assert one.id in await keeper.listed(search=str(one.number))  # a digit is part of phones, too
     assert await keeper.listed(search="абонПЛАТА", is_sandbox="true") == [sandbox.id]
     assert await keeper.listed(search="%") == []
     assert await keeper.listed(test_clock="clk_1") == []
@@ -410,9 +411,7 @@ async def test_without_an_engine_an_action_says_that_it_may_come_later(
 # --- tenants
 
 
-async def test_a_strangers_subscription_and_what_is_none_are_not_found(
-    keeper: Keeper, books: Books, url: str
-) -> None:
+async def test_a_strangers_subscription_and_what_is_none_are_not_found(keeper: Keeper, books: Books, url: str) -> None:
     one = await keeper.subscriber.open()
     other = await opened(books, url)
     for id_ in (one.id, "sub_none", "x%00y"):

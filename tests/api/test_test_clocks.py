@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from db.test_clocks import CLOCKS_PER_MERCHANT
+from db.test_clocks import CLOCKS_PER_MERCHANT, TestClocks
 from dev.postgres import Database
 from domain.errors import Code
 from domain.merchant import Mode
@@ -161,9 +161,8 @@ async def test_a_repeated_advance_goes_no_further(client: httpx.AsyncClient, boo
     headers = {"Idempotency-Key": "advance-1"}
     for _ in range(2):
         assert_error(await client.post(f"{path}/advance", json={"by": "P1M"}, headers=headers), Code.ENGINE_SLOW)
-    await books.do(
-        "update test_clocks set state = 'ready', now_at = target_at, target_at = null where id = :id", id=clock["id"]
-    )
+    (row,) = await books.fetch("select merchant_id from test_clocks where id = :id", id=clock["id"])
+    assert await TestClocks(books.app).reached(row["merchant_id"], clock["id"]) is not None
     assert_error(await client.post(f"{path}/advance", json={"by": "P1M"}, headers=headers), Code.ENGINE_SLOW)
     stands = (await client.get(path)).json()
     assert (stands["state"], stands["now"]) == ("ready", "2026-02-28T05:00:00.000Z")

@@ -16,7 +16,9 @@ from domain.invoice import Attention, Invoice, State
 from domain.merchant import Connection, Health
 from domain.refund import Refund, RefundAttention, RefundReason, RefundState
 from domain.rendering import Event
-from tests.contracts.samples import MADE, PUBLIC_URL, connection, endpoint, invoice, refund
+from domain.subscription import Tell, Told
+from domain.subscription_record import SubscriptionNews
+from tests.contracts.samples import MADE, PUBLIC_URL, connection, endpoint, invoice, refund, subscription
 
 PAY = ApiPay()
 AT = "2026-11-22T06:17:33Z"
@@ -28,7 +30,9 @@ WORDS = {"pending", "paid", "cancelled", "expired", "partially_refunded", "refun
 FOREIGN = ('"canceled"', "api_version", "merchant_id", "kaspi_unknown", "sequence", "is_sandbox", '"object"')
 
 
-def event(thing: Invoice | Refund | Connection | Endpoint | None, type_: EventType, **changes: Any) -> Event:
+def event(
+    thing: Invoice | Refund | Connection | Endpoint | SubscriptionNews | None, type_: EventType, **changes: Any
+) -> Event:
     fields: dict[str, Any] = {
         "id": "evt_1",
         "merchant_id": "mer_1",
@@ -222,11 +226,12 @@ def test_a_test_says_that_it_is_one() -> None:
 
 # --- all of it
 
-THINGS: dict[str, Invoice | Refund | Connection | Endpoint | None] = {
+THINGS: dict[str, Invoice | Refund | Connection | Endpoint | SubscriptionNews | None] = {
     "invoice": invoice(state=State.CANCELED),
     "refund": refund(),
     "kaspi": connection(),
     "webhook": endpoint(),
+    "subscription": SubscriptionNews(subscription=subscription(), told=Told(what=Tell.PAUSED)),
 }
 
 

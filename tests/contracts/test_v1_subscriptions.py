@@ -11,7 +11,7 @@ import pytest
 from contracts.apipay import ApiPay
 from contracts.rendering import Contracts
 from contracts.v1 import V1
-from contracts.v1_subscriptions import detail, due_dates, period, subscription, test_clock
+from contracts.v1_subscriptions import SubscriptionStatus, clock, detail, due_dates, period, subscription
 from domain.billing_calendar import BillingPeriod
 from domain.cart import InvoiceItem
 from domain.catalog import Unit
@@ -127,7 +127,7 @@ def test_what_has_no_billing_day_shows_none_and_seconds_only_where_there_are_som
 
 def test_a_cart_is_shown_with_its_discount() -> None:
     item = InvoiceItem(position=1, name="Тариф", unit=Unit.PIECE, count_milli=2000, price=500, sum=1000, amount=900)
-    shown = as_json(subscription(samples.subscription(items=[item], discount_percentage=Decimal("10"))))
+    shown = as_json(subscription(samples.subscription(items=[item], discount_percentage=Decimal(10))))
     assert (shown["discount_percentage"], [one["amount"] for one in shown["items"]]) == ("10.00", ["9.00"])
 
 
@@ -161,6 +161,10 @@ def test_what_holds_a_period_up_is_shown() -> None:
     assert (unknown["phase"], unknown["outcome_unknown"]) == ("live", True)
 
 
+def test_the_words_for_a_state_are_the_states() -> None:
+    assert {one.value for one in SubscriptionStatus} == {one.value for one in State}
+
+
 @pytest.mark.parametrize("state", State)
 def test_dates_are_shown_only_where_bills_will_be_made(state: State) -> None:
     standing = msgspec.structs.replace(begun(), state=state)
@@ -182,9 +186,7 @@ def test_the_last_periods_are_all_there_are() -> None:
 
 
 def test_a_subscription_on_a_test_clock_says_so() -> None:
-    shown = as_json(
-        subscription(samples.subscription(test_clock_id="clk_1", payer=[PayerAct.PAYS, PayerAct.DECLINES]))
-    )
+    shown = as_json(subscription(samples.subscription(test_clock_id="clk_1", payer=[PayerAct.PAYS, PayerAct.DECLINES])))
     assert (shown["test_clock"], shown["payer"]) == ("clk_1", ["pays", "declines"])
 
 
@@ -243,7 +245,7 @@ def test_a_period_and_a_date() -> None:
 
 
 def test_a_test_clock() -> None:
-    clock = TestClock(
+    advancing = TestClock(
         id="clk_1",
         merchant_id="mer_1",
         name="a year",
@@ -253,7 +255,7 @@ def test_a_test_clock() -> None:
         updated_at=MADE,
         target_at=DUE,
     )
-    assert as_json(test_clock(clock)) == {
+    assert as_json(clock(advancing)) == {
         "id": "clk_1",
         "name": "a year",
         "state": "advancing",

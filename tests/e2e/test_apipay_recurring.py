@@ -70,9 +70,7 @@ async def test_it_is_changed_paused_resumed_skipped_billed_and_cancelled(shop: S
     )
     assert (changed.status_code, changed.json()["amount"], changed.json()["description"]) == (200, "7500.00", "Премиум")
     assert (await acted(shop, made, "pause"))["status"] == "paused"
-    refused(
-        await shop.test.post(f"/api/recurring-invoices/{made['id']}/bill-now"), 400, Code.SUBSCRIPTION_PAUSED
-    )
+    refused(await shop.test.post(f"/api/recurring-invoices/{made['id']}/bill-now"), 400, Code.SUBSCRIPTION_PAUSED)
     resumed = await acted(shop, made, "resume")
     assert (resumed["status"], resumed["next_billing_date"]) == ("active", start.isoformat())
     skipped = await acted(shop, made, "skip-period")
@@ -84,9 +82,7 @@ async def test_it_is_changed_paused_resumed_skipped_billed_and_cancelled(shop: S
     assert cancelled["status"] == "cancelled"
     assert "next_billing_date" not in cancelled
     for action in ("pause", "cancel", "bill-now", "skip-period"):
-        refused(
-            await shop.test.post(f"/api/recurring-invoices/{made['id']}/{action}"), 400, Code.SUBSCRIPTION_CLOSED
-        )
+        refused(await shop.test.post(f"/api/recurring-invoices/{made['id']}/{action}"), 400, Code.SUBSCRIPTION_CLOSED)
 
 
 async def test_lists_and_keys(shop: Shop) -> None:
@@ -116,7 +112,9 @@ async def test_lists_and_keys(shop: Shop) -> None:
 
 
 async def test_what_is_wrong_is_named(shop: Shop) -> None:
-    answer = await shop.test.post("/api/recurring-invoices", json={"amount": 0, "phone_number": "1", "interval": "hourly"})
+    answer = await shop.test.post(
+        "/api/recurring-invoices", json={"amount": 0, "phone_number": "1", "interval": "hourly"}
+    )
     assert set(refused(answer, 422, Code.INVALID_REQUEST)["errors"]) == {"amount", "phone_number", "interval"}
     right = {"amount": 1, "phone_number": eight(), "interval": "daily"}
     past = right | {"start_date": "2020-01-01", "end_date": "2019-01-01"}

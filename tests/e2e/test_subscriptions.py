@@ -90,9 +90,19 @@ async def until_status(client: httpx.AsyncClient, one: dict[str, Any], status: s
     return found
 
 
-async def test_a_year_with_two_failed_bills_and_a_skip_passes_on_a_test_clock(
-    shop: Shop, sandbox_inbox: Inbox
-) -> None:
+async def until_period(client: httpx.AsyncClient, one: dict[str, Any], status: str) -> dict[str, Any]:
+    """The newest period, once it is in this state."""
+
+    async def look() -> dict[str, Any] | None:
+        items = (await read(client, one, "/periods"))["items"]
+        return items[0] if items and items[0]["status"] == status else None
+
+    found = await until(look, f"the newest period to be {status}")
+    assert found is not None
+    return found
+
+
+async def test_a_year_with_two_failed_bills_and_a_skip_passes_on_a_test_clock(shop: Shop, sandbox_inbox: Inbox) -> None:
     clock = await clock_at(shop.test, BEGIN)
     payer = ["pays", "pays", "ignores", "pays", "pays", "pays", "declines", "pays"]
     one = await begun(shop.test, test_clock=clock, payer=payer, total_cycles=12)
@@ -147,7 +157,9 @@ async def test_a_year_with_two_failed_bills_and_a_skip_passes_on_a_test_clock(
         "2026-07-31", "2026-08-31", "2026-09-30", "2026-10-31", "2026-11-30", "2026-12-31",
     ]  # fmt: skip
     bills = (await read(shop.test, one, "/invoices"))["items"]
-    assert sorted(item["state"] for item in bills if item["state"] != "paid")[0] in {"canceled", "expired", "failed"}
+    unpaid = [item["state"] for item in bills if item["state"] != "paid"]
+    assert len(unpaid) == 2
+    assert set(unpaid) <= {"canceled", "expired", "failed"}
     assert [item["subscription_period"] for item in reversed(bills)] == [1, 2, 3, 3, 4, 5, 6, 6, 7, 9, 10, 11, 12]
     assert (await shop.test.delete(f"{CLOCKS}/{clock}")).status_code == 204
 
@@ -194,7 +206,7 @@ async def test_a_live_bill_goes_to_the_bank_and_its_payment_is_told(shop: Shop, 
 
 
 async def test_a_repeated_creation_begins_one(shop: Shop) -> None:
-    body = {"phone_number": fresh_phone(), "amount": 100, "started_at": FAR}
+    body: dict[str, Any] = {"phone_number": fresh_phone(), "amount": 100, "started_at": FAR}
     headers = {"Idempotency-Key": fresh_key()}
     answers = await asyncio.gather(*(shop.test.post(PATH, json=body, headers=headers) for _ in range(5)))
     assert [answer.status_code for answer in answers] == [201] * 5, [answer.text for answer in answers]
@@ -285,13 +297,12 @@ async def test_changes_hold_from_the_next_period_or_now(shop: Shop) -> None:
     patient = await changed(max_retry_attempts=0, grace_period_days=0)
     assert (patient["max_retry_attempts"], patient["retry_interval_hours"], patient["grace_period_days"]) == (0, 24, 0)
     await done(shop.test, one, "cancel")
+    await until_period(shop.test, one, "skipped")  # with the dates it had, though the calendar is another by now
 
 
 async def test_a_carts_bill_has_its_lines_whatever_the_catalog_says_by_then(shop: Shop) -> None:
     tea = (await shop.test.post("/api/v1/catalog", json={"name": "Чай", "price": 33.33})).json()["items"][0]["id"]
-    one = await begun(
-        shop.test, amount=None, cart_items=[{"catalog_item_id": tea, "count": 3}], discount_percentage=10
-    )
+    one = await begun(shop.test, amount=None, cart_items=[{"catalog_item_id": tea, "count": 3}], discount_percentage=10)
     assert (one["amount"], one["items"][0]["amount"]) == ("89.99", "89.99")
     assert (await shop.test.patch(f"/api/v1/catalog/{tea}", json={"price": 1, "archived": True})).status_code == 200
     bill = await bill_of(shop.test, one)
@@ -307,4 +318,4 @@ async def test_what_was_done_stands_in_the_audit_log(shop: Shop) -> None:
     rows = (await shop.test.get("/api/v1/audit-logs", params={"object_id": one["id"]})).json()["items"]
     assert [row["action"] for row in rows][-1] == "subscription.created"
     assert "subscription.pause" in [row["action"] for row in rows]
-    assert {row["actor"]["kind"] for row in rows if row["action"] == "subscription.pause"} == {"key"}
+    assert {row["actor"]["type"] for row in rows if row["action"] == "subscription.pause"} == {"key"}

@@ -23,6 +23,8 @@ _PREFIXES = (
     "watchdog-",
     "reconciliation-rec_",
     "reconcile-all-",
+    "subscription-sub_",
+    "test-clock-clk_",
 )
 
 

@@ -92,10 +92,10 @@ class Receivers:
 class SubscriptionStage:
     """The gateways of a run, and one worker per queue."""
 
-    def __init__(self, stage: Stage, books: Books) -> None:
-        self.stage, self.books = stage, books
+    def __init__(self, stage: Stage, books: Books, queues: TaskQueues = QUEUES) -> None:
+        self.stage, self.books, self.queues = stage, books, queues
         self.client = stage.client
-        self.engine = Engine(stage.client, QUEUES)
+        self.engine = Engine(stage.client, queues)
         self.bank = PlayedBank()
         self.receivers = Receivers(books)
         self.ledger = SubscriptionLedger(books.app, books.renderer)
@@ -117,16 +117,16 @@ class SubscriptionStage:
         return [
             Worker(
                 self.client,
-                task_queue=QUEUES.workflows,
+                task_queue=self.queues.workflows,
                 workflows=WORKFLOWS,
                 activities=books,
                 workflow_runner=workflow_runner(sandboxed=True),
                 max_cached_workflows=cached,
             ),
             Worker(
-                self.client, task_queue=QUEUES.kaspi, activities=[self.calls.read_status, self.calls.cancel_remote]
+                self.client, task_queue=self.queues.kaspi, activities=[self.calls.read_status, self.calls.cancel_remote]
             ),
-            Worker(self.client, task_queue=QUEUES.webhooks, activities=[self.delivering.attempt]),
+            Worker(self.client, task_queue=self.queues.webhooks, activities=[self.delivering.attempt]),
         ]
 
     @asynccontextmanager
@@ -255,7 +255,7 @@ class StagedSubscription:
         await until(over, "the workflow's end")
 
     async def skip(self, duration: timedelta) -> None:
-        await self.stage.stage.skip(self.handle, duration)
+        await self.stage.stage.skip_alone(self.handle, duration)
 
 
 def order_of(shop: Shop, subscription_id: str, **changes: Any) -> OpenSubscription:

@@ -24,7 +24,7 @@ async def test_a_round_counts_what_it_saw_by_kind(stage: Stage, scene_name: str)
     handle = await started(stage, scene_name)
     async with asyncio.timeout(WAIT):
         seen = await handle.result()
-    assert set(seen) == {"invoices", "refunds", "pollers", "deliveries", "redeliveries"}
+    assert set(seen) == {"invoices", "refunds", "pollers", "deliveries", "redeliveries", "subscriptions", "test_clocks"}
     assert seen["invoices"] == Guarded(alive=7, restarted=2, failed=1)
     assert seen["refunds"] == Guarded()
 
@@ -40,4 +40,4 @@ async def test_a_kind_that_cannot_be_looked_at_stops_no_other_and_fails_the_roun
             await handle.result()
     assert isinstance(caught.value.cause, ApplicationError)
     assert (caught.value.cause.type, caught.value.cause.message) == ("NotAllGuarded", "not looked at: refunds")
-    assert set(stage.looked_at[looked:]) == {"invoices", "refunds", "pollers", "deliveries", "redeliveries"}
+    assert set(stage.looked_at[looked:]) == {"invoices", "refunds", "pollers", "deliveries", "redeliveries", "subscriptions", "test_clocks"}
