@@ -16,7 +16,9 @@ from domain.subscription_record import Subscription, SubscriptionPeriod
 from domain.subscription_statistics import LastPayment, Statistics
 
 _ONE = text(f"select {SUBSCRIPTION_COLUMNS} from subscriptions where merchant_id = :merchant and id = :id")
-_BY_NUMBER = text(f"select {SUBSCRIPTION_COLUMNS} from subscriptions where merchant_id = :merchant and number = :number")
+_BY_NUMBER = text(
+    f"select {SUBSCRIPTION_COLUMNS} from subscriptions where merchant_id = :merchant and number = :number"
+)
 _CREATED = text(
     f"select {SUBSCRIPTION_COLUMNS}, k.answer_status, k.answer_body, k.fingerprint from subscriptions"
     " left join lateral (select answer_status, answer_body, fingerprint from idempotency_keys"

@@ -59,8 +59,8 @@ class ApiPayRecurring(Controller):
         dto=JsonBody[RecurringRequest],
         return_dto=None,
         summary="Create recurring invoice",
-        description="Makes a bill for every interval and sends it to the payer's Kaspi app, who confirms it: there is no"
-        " auto-debit. One that starts today makes its first bill at once, a later one at 10:00 in Kazakhstan.",
+        description="Makes a bill for every interval and sends it to the payer's Kaspi app, who confirms it: there is"
+        " no auto-debit. One that starts today makes its first bill at once, a later one at 10:00 in Kazakhstan.",
         operation_id="createRecurringInvoice",
         responses=errors(400, made=RecurringJson),
     )

@@ -1,5 +1,6 @@
 """ApiPay's recurring invoices: subscriptions of v1 in its words."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from domain.billing_calendar import ALMATY
 from domain.errors import Code
 from tests.e2e.test_apipay import eight, refused
+from tests.support.receiver import WebhookReceiver
 from tests.support.shop import Shop, fresh_key
 from tests.support.waiting import until
 
@@ -75,14 +77,48 @@ async def test_it_is_changed_paused_resumed_skipped_billed_and_cancelled(shop: S
     assert (resumed["status"], resumed["next_billing_date"]) == ("active", start.isoformat())
     skipped = await acted(shop, made, "skip-period")
     assert skipped["next_billing_date"] == (start + timedelta(days=7)).isoformat()
-    bill = await acted(shop, made, "bill-now")
-    assert (bill["status"], bill["amount"]) == ("pending", "7500.00")
-    assert bill["payment_url"]
+    # One period ahead is the most, skipped or billed.
+    refused(await shop.test.post(f"/api/recurring-invoices/{made['id']}/bill-now"), 400, Code.BILLED_AHEAD)
     cancelled = await acted(shop, made, "cancel")
     assert cancelled["status"] == "cancelled"
     assert "next_billing_date" not in cancelled
     for action in ("pause", "cancel", "bill-now", "skip-period"):
         refused(await shop.test.post(f"/api/recurring-invoices/{made['id']}/{action}"), 400, Code.SUBSCRIPTION_CLOSED)
+
+
+async def test_billing_now_answers_with_the_bill_that_the_bank_has(shop: Shop) -> None:
+    made = await recurring(shop, interval="daily", start_date=(today() + timedelta(days=2)).isoformat())
+    bill = await acted(shop, made, "bill-now")
+    assert (bill["status"], bill["amount"], bill["client_phone"]) == ("pending", "5000.00", made["phone_number"])
+    assert bill["payment_url"]
+    assert (await shop.test.get(f"/api/invoices/{bill['id']}")).json() == bill
+    ours = (await shop.test.get(f"/api/v1/invoices/{bill['tolem_id']}")).json()
+    assert ours["subscription_id"] == made["tolem_id"]
+    refused(await shop.test.post(f"/api/recurring-invoices/{made['id']}/bill-now"), 400, Code.CHARGE_IN_FLIGHT)
+    assert (await acted(shop, made, "cancel"))["status"] == "cancelled"
+
+
+async def test_a_subscription_with_a_webhook_of_its_own_tells_its_bills_to_that_one_only(shop: Shop) -> None:
+    async with WebhookReceiver() as chosen, WebhookReceiver() as others:
+        hooks = [
+            (await shop.test.post("/api/v1/webhooks", json={"url": receiver.url, "events": ["*"]})).json()
+            for receiver in (chosen, others)
+        ]
+        made = await recurring(
+            shop, webhook_id=hooks[0]["number"], start_date=(today() + timedelta(days=2)).isoformat()
+        )
+        bill = await acted(shop, made, "bill-now")
+        assert (await shop.simulate(bill["tolem_id"], "paid")).status_code == 200
+        await acted(shop, made, "pause")
+
+        def told(kind: str) -> Any:
+            return lambda one: json.loads(one.body)["type"] == kind
+
+        for kind in ("invoice.status_changed", "subscription.payment_succeeded", "subscription.paused"):
+            await chosen.wait_for(told(kind), count=1, seconds=45)
+        assert others.requests == []
+        for hook in hooks:
+            await shop.test.delete(f"/api/v1/webhooks/{hook['id']}")
 
 
 async def test_lists_and_keys(shop: Shop) -> None:
