@@ -30,8 +30,8 @@ class JobState(StrEnum):
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One job as the books know it.
 
-    `id` is the delivery's, refund's, invoice's, reconciliation's, redelivery's or subscription's; `object_id` what it is
-    about: the event's object, the refund's invoice, the invoice itself, the bank connection, the endpoint, the
+    `id` is the delivery's, refund's, invoice's, reconciliation's, redelivery's or subscription's; `object_id` what it
+    is about: the event's object, the refund's invoice, the invoice itself, the bank connection, the endpoint, the
     subscription itself. `attempts` is None where nobody counts them.
     """
 

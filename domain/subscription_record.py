@@ -297,8 +297,12 @@ def next_billing(standing: Standing) -> datetime | None:
 def period_due(before: Standing, after: Standing, number: int) -> datetime:
     """The due moment of a period that a decision opened or skipped.
 
-    A decision may change the calendar: what it decided about before that was due by the old one.
+    A decision may change the calendar: what it decided about before that was due by the old one. An open period may
+    have outlived its calendar, and knows its moment itself.
     """
+    for standing in (before, after):
+        if standing.open is not None and standing.open.number == number:
+            return standing.open.due_at
     try:
         return due(after.calendar, number)
     except ValueError:

@@ -58,7 +58,8 @@ class EventController(Controller):
             list[str] | None, QueryParameter(name="type", description="Event types, repeated or separated by commas.")
         ] = None,
         object_id: Annotated[
-            str | None, Parameter(max_length=100, description="Of an invoice, refund, connection or endpoint.")
+            str | None,
+            Parameter(max_length=100, description="Of an invoice, refund, subscription, connection or endpoint."),
         ] = None,
         is_sandbox: bool | None = None,
         date_from: Annotated[date | None, Parameter(description="First day (Asia/Almaty), inclusive.")] = None,

@@ -87,7 +87,8 @@ class WebhookDeliveryController(Controller):
             list[str] | None, QueryParameter(name="event", description="Event types, repeated or with commas.")
         ] = None,
         object_id: Annotated[
-            str | None, Parameter(max_length=100, description="Of an invoice, refund, connection or endpoint.")
+            str | None,
+            Parameter(max_length=100, description="Of an invoice, refund, subscription, connection or endpoint."),
         ] = None,
         event_id: IdParameter = None,
         is_sandbox: bool | None = None,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, cast
 
 import msgspec
-from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.worker import Worker
 
 from activities.bank_calls import BankCalls
@@ -92,10 +92,9 @@ class Receivers:
 class SubscriptionStage:
     """The gateways of a run, and one worker per queue."""
 
-    def __init__(self, stage: Stage, books: Books, queues: TaskQueues = QUEUES) -> None:
-        self.stage, self.books, self.queues = stage, books, queues
-        self.client = stage.client
-        self.engine = Engine(stage.client, queues)
+    def __init__(self, client: Client, books: Books, queues: TaskQueues = QUEUES, stage: Stage | None = None) -> None:
+        self.client, self.books, self.queues, self.stage = client, books, queues, stage
+        self.engine = Engine(client, queues)
         self.bank = PlayedBank()
         self.receivers = Receivers(books)
         self.ledger = SubscriptionLedger(books.app, books.renderer)
@@ -107,8 +106,8 @@ class SubscriptionStage:
         self.calls = BankCalls(cast("Any", self.bank), books.ledger)
         self.delivering = Delivering(self.receivers, cast("Any", None), self.engine)
 
-    def workers(self, *, cached: int = 1000) -> list[Worker]:
-        """As worker.py splits them. Without a cache every task tells the story from its beginning: as after a restart."""
+    def workers(self, *, sandboxed: bool = True) -> list[Worker]:
+        """As worker.py splits them."""
         doing = self.subscribing
         books = [
             self.issuing.issue, self.booking.book, self.booking.standing, doing.open, doing.load, doing.book,
@@ -120,8 +119,7 @@ class SubscriptionStage:
                 task_queue=self.queues.workflows,
                 workflows=WORKFLOWS,
                 activities=books,
-                workflow_runner=workflow_runner(sandboxed=True),
-                max_cached_workflows=cached,
+                workflow_runner=workflow_runner(sandboxed=sandboxed),
             ),
             Worker(
                 self.client, task_queue=self.queues.kaspi, activities=[self.calls.read_status, self.calls.cancel_remote]
@@ -130,16 +128,16 @@ class SubscriptionStage:
         ]
 
     @asynccontextmanager
-    async def working(self, *, cached: int = 1000) -> AsyncIterator[None]:
+    async def working(self, *, sandboxed: bool = True) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for worker in self.workers(cached=cached):
+            for worker in self.workers(sandboxed=sandboxed):
                 await stack.enter_async_context(worker)
             yield
 
 
 @asynccontextmanager
 async def open_subscription_stage(stage: Stage, books: Books) -> AsyncIterator[SubscriptionStage]:
-    made = SubscriptionStage(stage, books)
+    made = SubscriptionStage(stage.client, books, stage=stage)
     async with made.working():
         yield made
 
@@ -255,6 +253,7 @@ class StagedSubscription:
         await until(over, "the workflow's end")
 
     async def skip(self, duration: timedelta) -> None:
+        assert self.stage.stage is not None
         await self.stage.stage.skip_alone(self.handle, duration)
 
 
