@@ -214,9 +214,7 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
     )
 
 
-def _subscribing(
-    settings: conf.Settings, pool: AsyncEngine, renderer: Contracts, engine: Engine
-) -> list[Activity]:
+def _subscribing(settings: conf.Settings, pool: AsyncEngine, renderer: Contracts, engine: Engine) -> list[Activity]:
     times = BillTimes(late_watch=float(settings[conf.Invoices].late_watch_seconds))
     doing = Subscribing(SubscriptionLedger(pool, renderer), SubscriptionBills(pool, times), TestClocks(pool), engine)
     return [

@@ -18,6 +18,10 @@ def failure(
 ) -> ApplicationError:
     """An `ApplicationError` whose message is the error's own (rooms promise that theirs carry no data)."""
     details = details if code is None else (code, *details)
-    expected = type_ in {WINDOW_MISSED, REFUND_REFUSED, SUBSCRIPTION_REFUSED}  # told to the caller: no stack trace in the worker's log
+    expected = type_ in {
+        WINDOW_MISSED,
+        REFUND_REFUSED,
+        SUBSCRIPTION_REFUSED,
+    }  # told to the caller: no stack trace in the worker's log
     category = ApplicationErrorCategory.BENIGN if expected else ApplicationErrorCategory.UNSPECIFIED
     return ApplicationError(str(error), *details, type=type_, non_retryable=not retryable, category=category)

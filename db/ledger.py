@@ -305,7 +305,11 @@ async def _watch(connection: AsyncConnection, before: Invoice, after: Invoice, c
 
 
 # What the database says of a bill that its subscription must not have: the names of a trigger's message and an index.
-_CHARGE_GUARDS = ("this period is not being billed", "uq_invoices_live_charge", "uq_invoices_subscription_id_period_charge")
+_CHARGE_GUARDS = (
+    "this period is not being billed",
+    "uq_invoices_live_charge",
+    "uq_invoices_subscription_id_period_charge",
+)
 _CLAIM_FIELDS = (
     "invoice_id", "merchant_id", "kind", "is_sandbox", "amount", "issue_before", "fingerprint", "operation",
     "request_id", "connection_id", "endpoint_id", "phone", "description", "external_order_id", "discount_percentage",

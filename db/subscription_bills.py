@@ -148,7 +148,7 @@ class SubscriptionBills:
         named = {"merchant": merchant_id, "id": subscription_id}
         async with as_merchant(self._engine, merchant_id) as connection:
             row = (await connection.execute(_PAYER, named | {"number": ref.number, "charge": ref.charge})).one()
-        words = [PayerAct(word) for word in row.payer] or [PayerAct.PAYS]
+        words: list[PayerAct] = [PayerAct(word) for word in row.payer] or [PayerAct.PAYS]
         return words[min(row.earlier, len(words) - 1)]
 
 

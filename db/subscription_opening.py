@@ -124,9 +124,7 @@ async def _place(connection: AsyncConnection, order: OpenSubscription) -> dateti
     return now_at
 
 
-def _values(
-    order: OpenSubscription, standing: Standing, now: datetime, clock_at: datetime | None
-) -> dict[str, object]:
+def _values(order: OpenSubscription, standing: Standing, now: datetime, clock_at: datetime | None) -> dict[str, object]:
     return columns_of(standing) | {
         "id": order.subscription_id,
         "merchant": order.merchant_id,

@@ -303,7 +303,5 @@ def _entry(before: Subscription, after: Subscription, ask: BookDecision) -> Audi
 
 def _note(ask: BookDecision) -> str | None:
     """The periods that moved, in words."""
-    moved = [
-        f"{one.first}" + (f"-{one.last}" if one.last != one.first else "") + f" {one.state}" for one in ask.booked
-    ]
+    moved = [f"{one.first}" + (f"-{one.last}" if one.last != one.first else "") + f" {one.state}" for one in ask.booked]
     return ", ".join(moved) or None

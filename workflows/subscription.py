@@ -213,7 +213,7 @@ class SubscriptionWorkflow:
         if self._books.now() < ask.to and not self._books.over:
             self._target = ask.to if self._target is None else max(ask.to, self._target)
             await workflow.wait_condition(
-                lambda: self._books.now() >= ask.to and self._target is None or self._books.over or self._full()
+                lambda: (self._books.now() >= ask.to and self._target is None) or self._books.over or self._full()
             )
             if self._full():
                 self._target = None

@@ -1,4 +1,4 @@
-"""A subscription's bills: each a child workflow of its own. What the standing wants out is out, what it does not is not.
+"""A subscription's bills: each a child workflow. What the standing wants out is out, what it does not want is not.
 
 Nothing here relies on being told: whatever a bill's story does not tell, a look at the books finds.
 """
@@ -62,9 +62,11 @@ class SubscriptionBills:
         return True
 
     def _next_look(self, phase: Phase) -> datetime:
-        if phase is Phase.LIVE:
-            return workflow.now() + min(LOOK_AGAIN * 3 ** min(self._looks, 4), LOOK_AGAIN_AT_MOST)
-        return workflow.now() + min(ASK_AGAIN * 2 ** min(self._looks, 6), ASK_AGAIN_AT_MOST)
+        first, factor, most = (
+            (LOOK_AGAIN, 3, LOOK_AGAIN_AT_MOST) if phase is Phase.LIVE else (ASK_AGAIN, 2, ASK_AGAIN_AT_MOST)
+        )
+        gap: timedelta = first * float(factor ** min(self._looks, 6))
+        return workflow.now() + min(gap, most)
 
     async def look(self, ref: ChargeRef) -> None:
         """What do the books say of a bill that has news?"""

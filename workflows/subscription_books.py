@@ -7,6 +7,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    import msgspec
+
     from activities.subscribing import Subscribing
     from domain.errors import Code
     from domain.invoice import DeliveryRef
@@ -108,10 +110,8 @@ class SubscriptionBooks:
             while True:
                 decision = self._decided(act)
                 changed = act if isinstance(act, ChangeSubscription) else ChangeSubscription()
-                ask = self._ask(
-                    decision,
-                    token,
-                    UPDATES[type(act)],
+                ask = msgspec.structs.replace(
+                    self._ask(decision, token, UPDATES[type(act)]),
                     terms=changed.terms,
                     metadata=changed.metadata,
                     external_order_id=changed.external_order_id,
@@ -143,19 +143,18 @@ class SubscriptionBooks:
         self._decisions += 1
         return f"{workflow.info().run_id}:{self._decisions}:{what}"
 
-    def _ask(self, decision: Decision, token: str, action: str, **more: object) -> BookDecision:
-        fields: dict[str, object] = {
-            "subscription_id": self.ref.subscription_id,
-            "merchant_id": self.ref.merchant_id,
-            "version": self.version,
-            "token": token,
-            "action": action,
-            "standing": decision.standing,
-            "booked": decision.booked,
-            "told": decision.told,
-            "at": self.now(),
-        }
-        return BookDecision(**fields | more)  # type: ignore[arg-type] -- the fields of one struct, from two places
+    def _ask(self, decision: Decision, token: str, action: str) -> BookDecision:
+        return BookDecision(
+            subscription_id=self.ref.subscription_id,
+            merchant_id=self.ref.merchant_id,
+            version=self.version,
+            token=token,
+            action=action,
+            standing=decision.standing,
+            booked=decision.booked,
+            told=decision.told,
+            at=self.now(),
+        )
 
     async def _book(self, ask: BookDecision) -> bool:
         """False where the books had moved on, and it has to be decided anew."""
@@ -213,8 +212,6 @@ def _action(decision: Decision) -> str:
     if decision.booked:
         return f"period_{decision.booked[-1].state}"
     return "went_on"
-
-
 
 
 def is_open(standing: Standing, ref: ChargeRef) -> bool:

@@ -15,6 +15,7 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from activities.subscribing import AdvanceAll
 from domain.money import format_amount
 from domain.subscription import ChargeRef
 from domain.subscription_record import OpenSubscription, SubscriptionRef
@@ -29,7 +30,6 @@ from workflows.subscription_messages import (
     AwaitSubscription,
     RunSubscription,
 )
-from activities.subscribing import AdvanceAll
 
 T = TypeVar("T")
 

@@ -156,7 +156,9 @@ def subscription_details(ref: SubscriptionRef, standing: Standing | None, clock:
         lines.append(_open_line(open_.ref, str(open_.phase), open_.attempts, open_.faults))
     following = next_billing(standing)
     if following is not None:
-        lines.append(f"Next bill {following:%Y-%m-%d %H:%M} UTC (period {standing.next if open_ is None else open_.number}).")
+        lines.append(
+            f"Next bill {following:%Y-%m-%d %H:%M} UTC (period {standing.next if open_ is None else open_.number})."
+        )
     if standing.cancel_at_period_end:
         lines.append("To be canceled when the next period would be due.")
     lines.append("Updates: `pause`, `resume`, `cancel`, `bill_now`, `skip_period` with `{}`.")

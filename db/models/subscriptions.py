@@ -93,9 +93,7 @@ subscriptions = Table(
     CheckConstraint(f"amount {_MONEY}", name="amount"),
     CheckConstraint("billing_day between 1 and 31", name="billing_day"),
     CheckConstraint("total_cycles >= 1", name="total_cycles"),
-    CheckConstraint(
-        "max_retry_attempts >= 0 and retry_interval_hours >= 1 and grace_period_days >= 0", name="dunning"
-    ),
+    CheckConstraint("max_retry_attempts >= 0 and retry_interval_hours >= 1 and grace_period_days >= 0", name="dunning"),
     CheckConstraint("jsonb_typeof(metadata) = 'object' and jsonb_typeof(standing) = 'object'", name="json"),
     CheckConstraint("(state in ('canceled','expired','completed')) = (ended_at is not null)", name="ended_at"),
     # A test clock moves nothing but the sandbox.

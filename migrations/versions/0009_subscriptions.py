@@ -209,9 +209,7 @@ def _test_clocks() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_test_clocks")),
     )
     op.create_index("ix_test_clocks_merchant_id_created_at_id", "test_clocks", ["merchant_id", "created_at", "id"])
-    op.create_index(
-        "ix_test_clocks_advancing", "test_clocks", ["id"], postgresql_where=sa.text("state = 'advancing'")
-    )
+    op.create_index("ix_test_clocks_advancing", "test_clocks", ["id"], postgresql_where=sa.text("state = 'advancing'"))
 
 
 def _subscriptions() -> None:
@@ -281,9 +279,7 @@ def _subscriptions() -> None:
         sa.CheckConstraint("is_sandbox or test_clock_id is null", name=op.f("ck_subscriptions_test_clock")),
         sa.CheckConstraint("(test_clock_id is null) = (clock_at is null)", name=op.f("ck_subscriptions_clock_at")),
         sa.CheckConstraint("test_clock_id is not null or payer = '{}'", name=op.f("ck_subscriptions_payer")),
-        sa.CheckConstraint(
-            "payer <@ array['pays', 'ignores', 'declines']", name=op.f("ck_subscriptions_payer_words")
-        ),
+        sa.CheckConstraint("payer <@ array['pays', 'ignores', 'declines']", name=op.f("ck_subscriptions_payer_words")),
         sa.ForeignKeyConstraint(
             ["test_clock_id"], ["test_clocks.id"], name=op.f("fk_subscriptions_test_clock_id_test_clocks")
         ),
@@ -353,9 +349,7 @@ def _terms_and_periods() -> None:
         sa.CheckConstraint(
             "state in ('billing', 'paid', 'failed', 'skipped')", name=op.f("ck_subscription_periods_state")
         ),
-        sa.CheckConstraint(
-            "(state = 'skipped') = (reason is not null)", name=op.f("ck_subscription_periods_reason")
-        ),
+        sa.CheckConstraint("(state = 'skipped') = (reason is not null)", name=op.f("ck_subscription_periods_reason")),
         sa.ForeignKeyConstraint(
             ["subscription_id"],
             ["subscriptions.id"],

@@ -10,12 +10,17 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.guarding import FIRST_ATTEMPT_LASTS, PAGE, Guarded, Guarding, GuardLimits
 from db.liveness import Liveness
+from db.endpoints import Asker
 from db.redeliveries import Redeliveries
+from db.test_clocks import TestClocks
 from dev.postgres import Database
 from domain.invoice import Kind, OpenInvoice, State
 from domain.redelivery import Redeliver, Redelivery, RedeliveryKind, RedeliveryState
 from domain.refund import OpenRefund
+from domain.subscription import Cancel
+from domain.subscription_record import SubscriptionRef
 from tests.db.books import Books, Shop
+from tests.db.subscriptions import START, BookedSubscription
 from workflows.client import EngineAway
 
 
@@ -61,6 +66,12 @@ class Engine:
     async def redeliver(self, order: Redeliver) -> None:
         self._start(f"redelivery-{order.redelivery_id}")
 
+    async def resume_subscription(self, ref: SubscriptionRef) -> None:
+        self._start(f"subscription-{ref.subscription_id}")
+
+    async def advance_clock(self, merchant_id: str, clock_id: str) -> None:
+        self._start(f"test-clock-{clock_id}")
+
 
 @dataclass
 class Watch:
@@ -96,6 +107,24 @@ async def test_what_is_alive_without_a_workflow_is_started_again_once(watch: Wat
     assert watch.engine.started == [lost]
     assert sorted(watch.engine.asked) == sorted([lost, lagging])  # what is listed costs no question
     assert await watch.round("invoices") == Guarded(alive=3, restarted=0, failed=0)
+
+
+async def test_a_subscription_that_is_not_over_has_a_workflow(watch: Watch) -> None:
+    lost, listed, over = [await BookedSubscription(watch.shop).opened() for _ in range(3)]
+    await over.hear(Cancel(), START)
+    watch.engine.runs_now.add(f"subscription-{listed.id}")
+    watch.engine.listed.add(f"subscription-{listed.id}")
+    assert await watch.round("subscriptions") == Guarded(alive=2, restarted=1, failed=0)
+    assert watch.engine.started == [f"subscription-{lost.id}"]
+
+
+async def test_a_test_clock_on_its_way_is_not_forgotten(watch: Watch) -> None:
+    clocks, asker = TestClocks(watch.books.app), Asker(merchant_id=watch.shop.id, key_id="key_1", sandbox_only=True)
+    ready, going = [await clocks.add(asker, name) for name in ("stands", "goes")]
+    await clocks.advance(asker, going.id, timedelta(days=1))
+    assert await watch.round("test_clocks") == Guarded(alive=1, restarted=1, failed=0)
+    assert watch.engine.started == [f"test-clock-{going.id}"]
+    assert ready.id != going.id
 
 
 async def test_one_that_cannot_be_started_stops_no_other(watch: Watch) -> None:

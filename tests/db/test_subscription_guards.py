@@ -6,7 +6,6 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-
 from sqlalchemy import text
 
 from db.engine import as_merchant
@@ -81,7 +80,10 @@ async def test_an_ended_subscription_stays_ended(books: Books, shop: Shop) -> No
     ("statement", "error"),
     [
         ("update subscription_periods set number = 9 where subscription_id = $1", asyncpg.InsufficientPrivilegeError),
-        ("update subscription_periods set due_at = now() where subscription_id = $1", asyncpg.InsufficientPrivilegeError),
+        (
+            "update subscription_periods set due_at = now() where subscription_id = $1",
+            asyncpg.InsufficientPrivilegeError,
+        ),
         ("delete from subscription_periods where subscription_id = $1", asyncpg.InsufficientPrivilegeError),
         ("update subscription_terms set amount = 1 where subscription_id = $1", asyncpg.InsufficientPrivilegeError),
         ("delete from subscriptions where id = $1", asyncpg.InsufficientPrivilegeError),

@@ -111,7 +111,9 @@ async def test_a_late_payment_makes_a_failed_period_paid(shop: Shop) -> None:
 
 async def test_an_action_keeps_its_answer_for_the_key(books: Books, shop: Shop) -> None:
     one = await BookedSubscription(shop).opened()
-    asked = Asked(asked_by="key_7", request_id="req_9", operation="subscriptions.pause", idempotency_key="p", fingerprint="f")
+    asked = Asked(
+        asked_by="key_7", request_id="req_9", operation="subscriptions.pause", idempotency_key="p", fingerprint="f"
+    )
     await one.hear(Pause(), START, asked=asked)
     kept = await books.reads.kept_answer(shop.id, Mode.LIVE, "subscriptions.pause", "p")
     assert kept is not None
@@ -119,7 +121,12 @@ async def test_an_action_keeps_its_answer_for_the_key(books: Books, shop: Shop) 
     assert kept.body is not None
     assert msgspec.json.decode(kept.body)["id"] == one.id
     (_, entry) = await books.fetch("select * from audit_log where object_id = :id order by position", id=one.id)
-    assert (entry["actor_id"], entry["request_id"], entry["before"], entry["after"]) == ("key_7", "req_9", "active", "paused")
+    assert (entry["actor_id"], entry["request_id"], entry["before"], entry["after"]) == (
+        "key_7",
+        "req_9",
+        "active",
+        "paused",
+    )
     # The key's answer stands: the same key decides nothing any more.
     _, ask = await one.ask(TimeReached(), START, asked=asked)
     taken = await one.ledger.book(ask)
@@ -128,9 +135,7 @@ async def test_an_action_keeps_its_answer_for_the_key(books: Books, shop: Shop) 
 
 
 async def test_terms_are_kept_by_revision_and_bills_take_theirs(books: Books, shop: Shop) -> None:
-    one = await BookedSubscription(
-        shop, terms=NewTerms(amount=AMOUNT, items=ITEMS, description="old")
-    ).opened()
+    one = await BookedSubscription(shop, terms=NewTerms(amount=AMOUNT, items=ITEMS, description="old")).opened()
     await one.due()
     old = await one.charge(1, 1)
     assert (old.amount, old.description, old.items) == (AMOUNT, "old", ITEMS)

@@ -80,7 +80,8 @@ class Stage:
 
     async def skip_alone(self, handle: WorkflowHandle[Any, Any], duration: timedelta) -> None:
         """As `skip`; children that it starts on the way have the moved clock and do not move theirs by themselves."""
-        skipper = self._environment._ts_skipper  # type: ignore[attr-defined] -- nothing public sets this for one call
+        # Nothing public sets this for one call.
+        skipper = cast("Any", self._environment)._ts_skipper
         before = skipper.config
         skipper.config = TimeSkippingConfig(enabled=False, disable_propagation=True)
         try:

@@ -1,9 +1,9 @@
-"""Subscriptions on the stage's server: our workflows, activities and books, all real; only banks and receivers are played."""
+"""Subscriptions on the stage's server: workflows, activities and books are real; banks and receivers are played."""
 
 import asyncio
 import json
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, cast
@@ -109,7 +109,7 @@ class SubscriptionStage:
     def workers(self, *, sandboxed: bool = True) -> list[Worker]:
         """As worker.py splits them."""
         doing = self.subscribing
-        books = [
+        books: list[Callable[..., Any]] = [
             self.issuing.issue, self.booking.book, self.booking.standing, doing.open, doing.load, doing.book,
             doing.bill, doing.bill_state, doing.withdraw, doing.payer, doing.tell, doing.advance,
         ]  # fmt: skip
@@ -180,15 +180,19 @@ class StagedSubscription:
         await self.stage.engine.advance_clock(self.shop.id, clock.id)
         handle = self.stage.client.get_workflow_handle(f"test-clock-{clock.id}", result_type=datetime)
         async with asyncio.timeout(100):
-            return await handle.result()
+            arrived: datetime = await handle.result()
+            return arrived
 
     async def row(self) -> Subscription:
-        rows = await self.stage.books.fetch(f"select {SUBSCRIPTION_COLUMNS} from subscriptions where id = :id", id=self.id)
+        rows = await self.stage.books.fetch(
+            f"select {SUBSCRIPTION_COLUMNS} from subscriptions where id = :id", id=self.id
+        )
         return to_subscription(rows[0])
 
     async def periods(self) -> list[tuple[int, str, str | None]]:
         rows = await self.stage.books.fetch(
-            "select number, state, reason from subscription_periods where subscription_id = :id order by number", id=self.id
+            "select number, state, reason from subscription_periods where subscription_id = :id order by number",
+            id=self.id,
         )
         return [(row["number"], row["state"], row["reason"]) for row in rows]
 

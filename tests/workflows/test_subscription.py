@@ -22,6 +22,7 @@ from tests.workflows.subscription_stage import (
     SubscriptionStage,
 )
 from workflows.subscription_messages import (
+    Act,
     BillSubscriptionNow,
     CancelSubscription,
     ChangeSubscription,
@@ -33,9 +34,9 @@ from workflows.subscription_messages import (
 DAILY = Plan(period=BillingPeriod.DAILY)
 
 
-async def refused(one: StagedSubscription, act: object, code: Code) -> None:
+async def refused(one: StagedSubscription, act: Act, code: Code) -> None:
     with pytest.raises(TolemError) as problem:
-        await one.act(act)  # type: ignore[arg-type] -- one of the acts
+        await one.act(act)
     assert problem.value.code is code
 
 
@@ -129,7 +130,12 @@ async def test_a_bank_that_is_not_connected_burns_nothing(new_subscription: NewS
     ids=["misconfigured", "refused"],
 )
 async def test_what_a_bank_says_no_to(
-    problem: Exception, state: str, attempts: int, faults: int, new_subscription: NewSubscription, subscription_stage: SubscriptionStage
+    problem: Exception,
+    state: str,
+    attempts: int,
+    faults: int,
+    new_subscription: NewSubscription,
+    subscription_stage: SubscriptionStage,
 ) -> None:
     one = await new_subscription(real_time=True, is_sandbox=False, started_at=datetime.now(UTC) + timedelta(days=1))
     subscription_stage.bank.creates[one.shop.id].append(problem)
@@ -218,7 +224,9 @@ async def test_a_change_holds_from_the_next_bill(new_subscription: NewSubscripti
 
 async def test_a_key_acts_once_whatever_it_is_asked(new_subscription: NewSubscription) -> None:
     one = await new_subscription(real_time=True, started_at=datetime.now(UTC) + timedelta(days=3))
-    asked = Asked(asked_by="key_1", request_id="r", operation="subscriptions.skip", idempotency_key="k", fingerprint="f")
+    asked = Asked(
+        asked_by="key_1", request_id="r", operation="subscriptions.skip", idempotency_key="k", fingerprint="f"
+    )
     first = await one.act(SkipSubscriptionPeriod(asked=asked))
     again = await one.act(SkipSubscriptionPeriod(asked=asked))
     assert again.version == first.version

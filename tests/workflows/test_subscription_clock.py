@@ -16,7 +16,20 @@ async def test_a_year_is_billed_period_by_period(new_subscription: NewSubscripti
     assert arrived == datetime(2027, 1, 15, 5, tzinfo=UTC)
     assert await one.periods() == [(number, "paid", None) for number in range(1, 13)]
     assert await one.bills() == [(number, 1, "paid") for number in range(1, 13)]
-    assert [(due + timedelta(hours=5)).day for due in await one.dues()] == [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+    assert [(due + timedelta(hours=5)).day for due in await one.dues()] == [
+        31,
+        28,
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ]
     assert await one.told() == ["payment_succeeded"] * 12
     assert await one.received() == list(range(1, 13))
     row = await one.row()

@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 
 import pytest
-
 from temporalio.client import Client
 
 from dev.postgres import Database
@@ -38,11 +37,15 @@ def moody(dice: random.Random, bills: int) -> list[PayerAct]:
     acts: list[PayerAct] = []
     for _ in range(bills):
         failing = acts[-2:] and all(act is not PayerAct.PAYS for act in acts[-2:])
-        acts.append(PayerAct.PAYS if failing or dice.random() < 0.85 else dice.choice([PayerAct.IGNORES, PayerAct.DECLINES]))
+        acts.append(
+            PayerAct.PAYS if failing or dice.random() < 0.85 else dice.choice([PayerAct.IGNORES, PayerAct.DECLINES])
+        )
     return [*acts, PayerAct.PAYS]
 
 
-async def live(one: StagedSubscription, stage: SubscriptionStage, until: datetime, dice: random.Random, stride: int) -> Counter[str]:
+async def live(
+    one: StagedSubscription, stage: SubscriptionStage, until: datetime, dice: random.Random, stride: int
+) -> Counter[str]:
     """To the end of its time, in steps with a restart of every worker between them."""
     done = Counter[str]()
     clock, paused = (await one.row()).clock_at, False
@@ -82,7 +85,7 @@ async def test_ten_years(kind: str, temporal_server: TemporalServer, postgres: D
         start = utc(date(2028, 2, 29), time(0))
     books = Books(postgres)
     client = await Client.connect(temporal_server.address, data_converter=data_converter(RING))
-    rig = SubscriptionStage(client, books, TaskQueues(f"{kind.split()[0]}-years"))
+    rig = SubscriptionStage(client, books, TaskQueues(f"{kind.split(maxsplit=1)[0]}-years"))
     one = await on_a_clock(
         rig,
         new_id(SUBSCRIPTION),
@@ -130,8 +133,7 @@ def _judge(bills: list[tuple[int, int, str]], periods: list[tuple[int, str, str 
 
 async def _histories_are_small(one: StagedSubscription) -> None:
     lengths = [
-        run.history_length
-        async for run in one.stage.client.list_workflows(f"WorkflowId = 'subscription-{one.id}'")
+        run.history_length async for run in one.stage.client.list_workflows(f"WorkflowId = 'subscription-{one.id}'")
     ]
     lengths.append((await one.handle.describe()).history_length)
     assert max(lengths) <= EVENTS_OF_A_RUN, lengths

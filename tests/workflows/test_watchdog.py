@@ -40,4 +40,12 @@ async def test_a_kind_that_cannot_be_looked_at_stops_no_other_and_fails_the_roun
             await handle.result()
     assert isinstance(caught.value.cause, ApplicationError)
     assert (caught.value.cause.type, caught.value.cause.message) == ("NotAllGuarded", "not looked at: refunds")
-    assert set(stage.looked_at[looked:]) == {"invoices", "refunds", "pollers", "deliveries", "redeliveries", "subscriptions", "test_clocks"}
+    assert set(stage.looked_at[looked:]) == {
+        "invoices",
+        "refunds",
+        "pollers",
+        "deliveries",
+        "redeliveries",
+        "subscriptions",
+        "test_clocks",
+    }
