@@ -15,7 +15,6 @@ from domain.money import parse_amount
 # ApiPay knows days, not moments. Bills of a day that is still to come are made then, Asia/Almaty.
 BILLING_TIME = time(10)
 
-IntervalIn = Annotated[Interval, Meta(description="How often a bill is made.", examples=["monthly"])]
 DayIn = Annotated[date, Meta(description="A day in Kazakhstan.", examples=["2026-12-01"])]
 
 
@@ -27,7 +26,7 @@ class RecurringRequest(RequestBody, kw_only=True):
     amount: AmountIn
     phone_number: PhoneIn
     description: DescriptionIn | None = None
-    interval: IntervalIn
+    interval: Interval
     start_date: DayIn | None = None
     end_date: DayIn | None = None
     webhook_id: WebhookIn | None = None
@@ -40,7 +39,7 @@ class RecurringChange(RequestBody, kw_only=True):
 
     amount: AmountIn | None = None
     description: DescriptionIn | None = None
-    interval: IntervalIn | None = None
+    interval: Interval | None = None
 
 
 def dates_of(asked: RecurringRequest, now: datetime) -> tuple[datetime | None, Plan]:
