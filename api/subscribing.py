@@ -8,8 +8,9 @@ from litestar import MediaType, Response
 
 from api.asking import ask_engine
 from api.carts import AskedCart, priced
-from api.idempotency import fingerprint, replay
+from api.idempotency import fingerprint, replay, replayed
 from api.services import Services
+from db.reads import KeptAnswer
 from db.subscription_reads import CreatedSubscription
 from domain.bank import Scheme
 from domain.billing_calendar import Plan, plan_faults
@@ -39,19 +40,27 @@ class AskedSubscription(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     test_clock: str | None
     payer: list[PayerAct]
+    endpoint_id: str | None = None
 
 
 async def create_subscription(
     services: Services, principal: Principal, asked: AskedSubscription, *, key: str | None, request_id: str
 ) -> Response[Any]:
-    """The answer: 201 with the subscription as it was recorded, or the error that says why there is none."""
+    """The answer in v1: 201 with the subscription as it was recorded, or the error that says why there is none."""
+    made = await make_subscription(services, principal, asked, key=key, request_id=request_id)
+    return replayed(made) if isinstance(made, KeptAnswer) else _answer(services, made, request_id)
+
+
+async def make_subscription(
+    services: Services, principal: Principal, asked: AskedSubscription, *, key: str | None, request_id: str
+) -> CreatedSubscription | KeptAnswer:
+    """The subscription as it was recorded, or the answer that stands for the key; `TolemError` where there is none."""
     print_ = fingerprint(principal.id_salt, OPERATION, *msgspec.structs.astuple(asked))
     mode = Mode.TEST if asked.is_sandbox else Mode.LIVE
     if key is not None:
         kept = await services.reads.kept_answer(principal.merchant.id, mode, OPERATION, key)
-        replayed = replay(kept, print_) if kept else None
-        if replayed is not None:
-            return replayed
+        if kept is not None and replay(kept, print_) is not None:
+            return kept
     _must_be_possible(principal, asked)
     # Only now: what was right when a kept answer was given may have grown old, and prices may have changed.
     clock = await _clock(services, principal, asked)
@@ -81,13 +90,14 @@ async def create_subscription(
         payer=asked.payer,
         asked_by=principal.key_id,
         idempotency_key=key,
+        endpoint_id=asked.endpoint_id,
     )
     created = await _open(services, principal, order)
     if created is None:
         raise TolemError(Code.ENGINE_UNAVAILABLE)
     if created.fingerprint is not None and created.fingerprint != print_:
         raise TolemError(Code.IDEMPOTENCY_KEY_REUSED)
-    return _answer(services, created, request_id)
+    return created
 
 
 def date_faults(plan: Plan, started_at: datetime | None, now: datetime) -> list[FieldError]:

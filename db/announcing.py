@@ -18,8 +18,9 @@ from domain.subscription_record import SubscriptionNews
 _ENDPOINTS = text(
     "select id, events, dialect from webhook_endpoints where merchant_id = :merchant and enabled"
     " and deleted_at is null and is_sandbox = :sandbox and id is distinct from :except"
-    # A bill may be told to one endpoint only, and its refunds with it.
-    " and id = coalesce((select i.endpoint_id from invoices i where i.merchant_id = :merchant and i.id = :invoice), id)"
+    # A bill may be told to one endpoint only, and its refunds with it; a subscription likewise.
+    " and id = coalesce((select i.endpoint_id from invoices i where i.merchant_id = :merchant and i.id = :invoice),"
+    "   (select s.endpoint_id from subscriptions s where s.merchant_id = :merchant and s.id = :object), id)"
     " order by id"
 )
 _EVENT = text(
@@ -83,7 +84,7 @@ async def announce(
         previous_state=previous_state,
     )
     await _write_event(connection, event)
-    values = {"merchant": thing.merchant_id, "sandbox": is_sandbox, "except": except_endpoint}
+    values = {"merchant": thing.merchant_id, "sandbox": is_sandbox, "except": except_endpoint, "object": thing.id}
     values["invoice"] = thing.id if isinstance(thing, Invoice) else getattr(thing, "invoice_id", None)
     found = await connection.execute(_ENDPOINTS, values)
     endpoints = [Addressee(row.id, Dialect(row.dialect)) for row in found if wanted(type_, row.events)]

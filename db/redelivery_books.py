@@ -44,7 +44,9 @@ _SEEN = (
     "select id, created_at from events where merchant_id = :merchant and (created_at, id) > (:after_at, :after_id)"
     " and created_at < :until and created_at < :horizon"
     " and is_sandbox = :sandbox and type = any(:types) and object_id <> :endpoint"
-    # Nor of bills that another endpoint alone is told of, and of their refunds.
+    # Nor of bills and subscriptions that another endpoint alone is told of, and of their refunds.
+    " and not exists (select 1 from subscriptions s where s.merchant_id = :merchant and s.id = events.object_id"
+    "   and s.endpoint_id <> :endpoint)"
     " and not exists (select 1 from invoices i where i.merchant_id = :merchant and i.endpoint_id <> :endpoint"
     "   and i.id = coalesce((select r.invoice_id from refunds r where r.merchant_id = :merchant"
     "   and r.id = events.object_id), events.object_id))"

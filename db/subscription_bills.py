@@ -35,7 +35,7 @@ _UNHEARD = text(
     " order by number, charge"
 )
 _BILLED = text(
-    f"select {SUBSCRIPTION_COLUMNS}, m.id_salt, c.id as bank_id, c.scheme as bank_scheme from subscriptions"
+    f"select {SUBSCRIPTION_COLUMNS}, subscriptions.endpoint_id, m.id_salt, c.id as bank_id, c.scheme as bank_scheme from subscriptions"
     " join merchants m on m.id = subscriptions.merchant_id"
     " left join connections c on c.merchant_id = subscriptions.merchant_id and c.active = 1"
     " where subscriptions.merchant_id = :merchant and subscriptions.id = :id"
@@ -100,6 +100,7 @@ class SubscriptionBills:
                 return Billing(known=known)
             row = dict((await connection.execute(_BILLED, named)).mappings().one())
             salt, bank, scheme = row.pop("id_salt"), row.pop("bank_id"), row.pop("bank_scheme")
+            endpoint = row.pop("endpoint_id")
             stands = to_subscription(row)
             if not stands.is_sandbox and scheme != Scheme.R3:
                 return Billing()
@@ -107,7 +108,8 @@ class SubscriptionBills:
             terms = msgspec.convert(dict(found.mappings().one()), NewTerms)
             now: datetime = (await connection.execute(_CLOCK)).scalar_one()
         invoice_id = charge_invoice_id(salt, subscription_id, ref)
-        return Billing(order=self._order(stands, ref, terms, invoice_id, None if stands.is_sandbox else bank, now))
+        order = self._order(stands, ref, terms, invoice_id, None if stands.is_sandbox else bank, now)
+        return Billing(order=msgspec.structs.replace(order, endpoint_id=endpoint))
 
     def _order(
         self, stands: Subscription, ref: ChargeRef, terms: NewTerms, invoice_id: str, bank: str | None, now: datetime

@@ -41,11 +41,12 @@ _OPEN = text(
     insert into subscriptions (id, merchant_id, number, is_sandbox, state, phone, amount, description, revision,
         metadata, external_order_id, period, billing_day, billing_time, started_at, ends_at, total_cycles,
         bill_immediately, max_retry_attempts, retry_interval_hours, grace_period_days, missed, next_billing_at,
-        test_clock_id, clock_at, payer, standing, request_id, created_at, updated_at)
+        test_clock_id, clock_at, payer, standing, request_id, endpoint_id, created_at, updated_at)
     select :id, :merchant, number, :sandbox, 'active', :phone, :amount, :description, 1, cast(:metadata as jsonb),
         :external_order_id, :period, :billing_day, :billing_time, :started_at, :ends_at, :total_cycles,
         :bill_immediately, :max_retry_attempts, :retry_interval_hours, :grace_period_days, :missed, :next_billing_at,
-        :test_clock_id, :clock_at, :payer, cast(:standing as jsonb), :request_id, :now, :now
+        :test_clock_id, :clock_at, :payer, cast(:standing as jsonb), :request_id, :endpoint_id, :now,
+        :now
     from numbered
     """
 )
@@ -137,6 +138,7 @@ def _values(order: OpenSubscription, standing: Standing, now: datetime, clock_at
         "clock_at": clock_at,
         "payer": list(order.payer),
         "request_id": order.request_id,
+        "endpoint_id": order.endpoint_id,
         "now": now,
     }
 

@@ -10,11 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from db.engine import as_merchant
 from db.reads import COUNT_CAP
 from db.rows import PERIOD_COLUMNS, SUBSCRIPTION_COLUMNS, to_period, to_subscription
+from domain.billing_calendar import BillingPeriod
 from domain.subscription import PeriodState, State
 from domain.subscription_record import Subscription, SubscriptionPeriod
 from domain.subscription_statistics import LastPayment, Statistics
 
 _ONE = text(f"select {SUBSCRIPTION_COLUMNS} from subscriptions where merchant_id = :merchant and id = :id")
+_BY_NUMBER = text(
+    f"select {SUBSCRIPTION_COLUMNS} from subscriptions where merchant_id = :merchant and number = :number"
+)
 _CREATED = text(
     f"select {SUBSCRIPTION_COLUMNS}, k.answer_status, k.answer_body, k.fingerprint from subscriptions"
     " left join lateral (select answer_status, answer_body, fingerprint from idempotency_keys"
@@ -67,6 +71,7 @@ class SubscriptionFilter(msgspec.Struct, frozen=True, kw_only=True):
     """What a list asks for; `after` is the last row of the page before (created_at, id)."""
 
     states: list[State] | None = None
+    periods: list[BillingPeriod] | None = None
     is_sandbox: bool | None = None
     phone: str | None = None
     external_order_id: str | None = None
@@ -112,6 +117,13 @@ class SubscriptionReads:
         """One subscription of this merchant."""
         async with as_merchant(self._engine, merchant_id) as connection:
             found = await connection.execute(_ONE, {"merchant": merchant_id, "id": subscription_id})
+            row = found.mappings().one_or_none()
+        return None if row is None else to_subscription(row)
+
+    async def subscription_by_number(self, merchant_id: str, number: int) -> Subscription | None:
+        """One subscription of this merchant by its number."""
+        async with as_merchant(self._engine, merchant_id) as connection:
+            found = await connection.execute(_BY_NUMBER, {"merchant": merchant_id, "number": number})
             row = found.mappings().one_or_none()
         return None if row is None else to_subscription(row)
 
@@ -188,6 +200,7 @@ class SubscriptionReads:
 def _conditions(wanted: SubscriptionFilter) -> tuple[str, dict[str, Any]]:
     conditions = {
         "states": "state = any(:states)",
+        "periods": "period = any(:periods)",
         "is_sandbox": "is_sandbox = :is_sandbox",
         "phone": "phone = :phone",
         "external_order_id": "external_order_id = :external_order_id",

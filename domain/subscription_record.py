@@ -128,7 +128,8 @@ class OpenSubscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """The command to record a subscription, begun and not yet decided about.
 
     `open_before` is a moment of the database's clock: nothing is recorded after it. `started_at` None is the present
-    moment, of the test clock where there is one. `payer` goes with a test clock.
+    moment, of the test clock where there is one. `payer` goes with a test clock. `endpoint_id` is the one webhook
+    endpoint that is told of it and its bills; without one all are.
     """
 
     subscription_id: str
@@ -150,6 +151,7 @@ class OpenSubscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     payer: list[PayerAct] = []
     asked_by: str = ""
     idempotency_key: str | None = None
+    endpoint_id: str | None = None
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -50,6 +50,7 @@ def description(public_url: str) -> OpenAPI:
                 Tag(name="Organizations", description="Organization verification"),
                 Tag(name="Invoices", description="Payment invoices"),
                 Tag(name="Refunds", description="Refunds for paid invoices"),
+                Tag(name="Recurring Invoices", description="Subscription billing"),
             ],
             use_handler_docstrings=False,
         ),

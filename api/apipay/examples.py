@@ -1,6 +1,6 @@
 """An example for every operation of the ApiPay contract, rendered by the contract itself."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import msgspec
@@ -8,10 +8,16 @@ from litestar.openapi.spec import OpenAPI, OpenAPIResponse, Operation, RequestBo
 
 from api.examples import put
 from contracts.apipay_answers import ApiPayAnswers, error_answer, organization_state, verification_started
+from contracts.apipay_recurring import recurring
+from domain.billing_calendar import BillingPeriod, Plan
 from domain.errors import Code, FieldError, TolemError
 from domain.invoice import Invoice, Kind, Reason, State
 from domain.organization import Organization, OrganizationStatus
 from domain.refund import Refund, RefundState
+from domain.subscription import Dunning, MissedPolicy, Terms
+from domain.subscription import State as SubscriptionState
+from domain.subscription_record import Subscription
+from domain.subscription_rules import begin
 
 _AT = datetime(2026, 11, 22, 6, 17, 33, tzinfo=UTC)
 _LATER = datetime(2026, 11, 22, 6, 18, 2, tzinfo=UTC)
@@ -52,6 +58,30 @@ _REFUND = Refund(
 _ORGANIZATION = Organization(
     merchant_id=_PENDING.merchant_id, number=1, is_sandbox=False, idn="210140000016", started_at=_AT
 )
+_STANDING = begin(_AT, Plan(), Terms(revision=1, amount=500_000), Dunning())
+_RECURRING = Subscription(
+    id="sub_q3mjn2v7o5y3c6d2xk4wz7h5ua",
+    merchant_id=_PENDING.merchant_id,
+    number=1,
+    is_sandbox=False,
+    state=_STANDING.state,
+    phone=_PENDING.phone or "",
+    amount=500_000,
+    description="Ежемесячная подписка",
+    period=BillingPeriod.MONTHLY,
+    billing_time=time(10),
+    started_at=_AT,
+    max_retry_attempts=3,
+    retry_interval_hours=24,
+    grace_period_days=7,
+    missed=MissedPolicy.NEWEST,
+    standing=_STANDING,
+    created_at=_AT,
+    updated_at=_AT,
+    next_billing_at=_AT + timedelta(days=30),
+)
+_PAUSED = msgspec.structs.replace(_RECURRING, state=SubscriptionState.PAUSED, next_billing_at=None)
+_ENDED = msgspec.structs.replace(_RECURRING, state=SubscriptionState.CANCELED, next_billing_at=None)
 _ERRORS = {
     400: TolemError(Code.INVOICE_NOT_CANCELABLE),
     401: TolemError(Code.UNAUTHORIZED),
@@ -70,6 +100,13 @@ _BAD_REQUESTS = {
     "createInvoice": _MALFORMED,
     "verifyOrganization": _MALFORMED,
     "createRefund": TolemError(Code.INVOICE_NOT_PAID),
+    "createRecurringInvoice": _MALFORMED,
+    "updateRecurringInvoice": TolemError(Code.SUBSCRIPTION_CLOSED),
+    "pauseRecurringInvoice": TolemError(Code.SUBSCRIPTION_PAUSED),
+    "resumeRecurringInvoice": TolemError(Code.SUBSCRIPTION_NOT_PAUSED),
+    "cancelRecurringInvoice": TolemError(Code.SUBSCRIPTION_CLOSED),
+    "billNowRecurringInvoice": TolemError(Code.CHARGE_IN_FLIGHT),
+    "skipPeriodRecurringInvoice": TolemError(Code.NO_PERIOD_LEFT),
 }
 _REQUESTS: dict[str, Any] = {
     "createInvoice": {
@@ -81,6 +118,16 @@ _REQUESTS: dict[str, Any] = {
     },
     "createRefund": {"amount": 5000, "reason": "Частичный возврат"},
     "verifyOrganization": {"idn": _ORGANIZATION.idn},
+    "createRecurringInvoice": {
+        "amount": 5000,
+        "phone_number": "87001234567",
+        "description": "Ежемесячная подписка",
+        "interval": "monthly",
+        "start_date": "2026-12-01",
+        "end_date": "2027-11-30",
+        "webhook_id": 1,
+    },
+    "updateRecurringInvoice": {"amount": 7500, "description": "Премиум ежемесячная подписка"},
 }
 
 
@@ -97,6 +144,15 @@ def _answers(shape: ApiPayAnswers) -> dict[str, Any]:
         "listRefunds": {"data": [refund], "meta": page},
         "getRefund": refund,
         "verifyOrganization": verification_started(_ORGANIZATION, OrganizationStatus.PENDING, _AT),
+        "createRecurringInvoice": recurring(_RECURRING),
+        "listRecurringInvoices": {"data": [recurring(_RECURRING)], "meta": page},
+        "getRecurringInvoice": recurring(_RECURRING),
+        "updateRecurringInvoice": recurring(_RECURRING),
+        "pauseRecurringInvoice": recurring(_PAUSED),
+        "resumeRecurringInvoice": recurring(_RECURRING),
+        "cancelRecurringInvoice": recurring(_ENDED),
+        "billNowRecurringInvoice": shape.invoice(_PENDING),
+        "skipPeriodRecurringInvoice": recurring(_RECURRING),
         "getOrganizationStatus": organization_state(_ORGANIZATION, OrganizationStatus.VERIFIED, _LATER),
     }
 

@@ -60,7 +60,7 @@ class ApiPayInvoices(Controller):
             is_sandbox=principal.mode is Mode.TEST,
             description=optional_text(data.description),
             external_order_id=optional_text(data.external_order_id),
-            endpoint_id=await _endpoint(services, principal, data.webhook_id),
+            endpoint_id=await endpoint_of(services, principal, data.webhook_id),
         )
         key = idempotency.checked(idempotency_key)
         made = await make_bill(services, principal, bill, key=key, request_id=request_id_of(request.scope))
@@ -124,7 +124,7 @@ class ApiPayInvoices(Controller):
         return services.apipay.invoice(await cancel_bill(services, principal, invoice))
 
 
-async def _endpoint(services: Services, principal: Principal, number: int | None) -> str | None:
+async def endpoint_of(services: Services, principal: Principal, number: int | None) -> str | None:
     """The endpoint that alone is told; it must be of the bill's own mode, or nothing would ever come."""
     if number is None:
         return None

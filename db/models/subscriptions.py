@@ -56,6 +56,8 @@ subscriptions = Table(
     Column("revision", Integer, nullable=False),
     Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
     Column("external_order_id", Text),
+    # The one endpoint that is told of it and its bills; without one all are.
+    Column("endpoint_id", Text, ForeignKey("webhook_endpoints.id")),
     Column("period", Text, nullable=False),
     Column("billing_day", Integer),
     Column("billing_time", Time, nullable=False),

@@ -49,6 +49,14 @@ def upgrade() -> None:
     op.create_foreign_key(
         op.f("fk_invoices_endpoint_id_webhook_endpoints"), "invoices", "webhook_endpoints", ["endpoint_id"], ["id"]
     )
+    op.add_column("subscriptions", sa.Column("endpoint_id", sa.Text(), nullable=True))
+    op.create_foreign_key(
+        op.f("fk_subscriptions_endpoint_id_webhook_endpoints"),
+        "subscriptions",
+        "webhook_endpoints",
+        ["endpoint_id"],
+        ["id"],
+    )
     op.add_column("invoices", sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "organizations",
@@ -72,6 +80,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("organizations")
+    op.drop_constraint(op.f("fk_subscriptions_endpoint_id_webhook_endpoints"), "subscriptions", type_="foreignkey")
+    op.drop_column("subscriptions", "endpoint_id")
     op.drop_column("invoices", "closed_at")
     op.drop_constraint(op.f("fk_invoices_endpoint_id_webhook_endpoints"), "invoices", type_="foreignkey")
     op.drop_column("invoices", "endpoint_id")
