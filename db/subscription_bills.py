@@ -35,7 +35,8 @@ _UNHEARD = text(
     " order by number, charge"
 )
 _BILLED = text(
-    f"select {SUBSCRIPTION_COLUMNS}, subscriptions.endpoint_id, m.id_salt, c.id as bank_id, c.scheme as bank_scheme from subscriptions"
+    f"select {SUBSCRIPTION_COLUMNS}, subscriptions.endpoint_id, m.id_salt, c.id as bank_id, c.scheme as bank_scheme"
+    " from subscriptions"
     " join merchants m on m.id = subscriptions.merchant_id"
     " left join connections c on c.merchant_id = subscriptions.merchant_id and c.active = 1"
     " where subscriptions.merchant_id = :merchant and subscriptions.id = :id"

@@ -30,7 +30,7 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class BillingPeriod(StrEnum):
-    """How often."""
+    """How often a bill is made."""
 
     DAILY = "daily"
     WEEKLY = "weekly"

@@ -68,7 +68,10 @@ class SkipReason(StrEnum):
 
 
 class MissedPolicy(StrEnum):
-    """What happens when more than one period is due at once; all of them are never billed."""
+    """What becomes of periods that could not be billed until a newer one was due; all of them are never billed.
+
+    `newest` bills the newest and skips the others, `none` skips them all and waits for the next.
+    """
 
     NEWEST = "newest"  # bill the newest, skip the others
     NONE = "none"  # skip them all and wait for the next

@@ -19,9 +19,8 @@ from domain.subscription_record import PayerAct
 _DAY_TIME = re.compile(r"\d{2}:\d{2}(:\d{2})?", re.ASCII)
 _DEFAULTS = Dunning()
 
-PeriodIn = Annotated[
-    BillingPeriod, Meta(description="How often a bill is made; monthly by default.", examples=["monthly"])
-]
+# Their descriptions are the classes' own: one beside them would win or lose by the order of a set.
+PeriodIn = BillingPeriod
 DayIn = Annotated[
     int,
     Meta(
@@ -89,13 +88,7 @@ GraceIn = Annotated[
         examples=[_DEFAULTS.grace_period_days],
     ),
 ]
-MissedIn = Annotated[
-    MissedPolicy,
-    Meta(
-        description="What becomes of periods that could not be billed until a newer one was due. `newest` bills the"
-        " newest and skips the others (the default), `none` skips them all and waits for the next. Never a burst."
-    ),
-]
+MissedIn = MissedPolicy
 CartIn = Annotated[
     list[cart_bodies.CartItem],
     Meta(
