@@ -1,4 +1,4 @@
-"""`make docs-check`: a block that fails, and a promise that is not kept, are seen. (CI runs the documents.)"""
+"""`make docs-check`: a block that fails, and a promise that is not kept, are seen."""
 
 from collections.abc import Iterator
 from pathlib import Path
