@@ -25,7 +25,7 @@ demo: $(INSTALLED) ## with `make up` running elsewhere: bill, payment, webhook, 
 test: $(INSTALLED) ## all tests; PYTEST_ARGS="-k name -x" goes to pytest
 	@rooms=0; system=0; \
 	$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile -m "not stack" $(PYTEST_ARGS) || rooms=$$?; \
-	$(BIN)/python -m pytest -m stack $(PYTEST_ARGS) || system=$$?; \
+	$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile -m stack $(PYTEST_ARGS) || system=$$?; \
 	case $$rooms$$system in 00|05|50) ;; *) exit 1;; esac # 5 is pytest's "none selected"
 
 bench: $(INSTALLED) ## measure creates and paid → webhook (about 10 minutes); BENCH_ARGS="create --rounds 1"
