@@ -55,7 +55,6 @@ from runtime.secrets import SealBox
 from runtime.temporal import connect
 from runtime.temporal_names import TaskQueues
 from runtime.workflow_sandbox import workflow_runner
-from webhooks.courtesy import Courtesy
 from webhooks.guard import EgressRules
 from webhooks.lanes import Lanes
 from webhooks.proxy import EgressProxy
@@ -95,7 +94,6 @@ KASPI_ACTIVITIES = 200
 WEBHOOK_ACTIVITIES = 1000
 WORKFLOW_TASKS = 1000
 DELIVERY_WORKFLOW_TASKS = 100
-DELIVERY_POLLS = 2
 
 Activity = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -161,16 +159,15 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
     refunding = Refunding(RefundLedger(pool, renderer), banks)
     stack.push_async_callback(refunding.drain)
     adopting = Adopting(banks, ledger, timedelta(seconds=invoices.phone_lifetime_seconds))
-    courtesy = Courtesy(patience=hooks.courtesy_seconds)
     attempting = Attempting(
         deliveries,
         poster(sender, box),
-        Lanes(per_endpoint=hooks.per_endpoint, places=hooks.places, courtesy=courtesy),
+        Lanes(per_endpoint=hooks.per_endpoint, places=hooks.places),
         engine,
         AttemptPolicy(schedule=hooks.schedule_seconds, disable_after=hooks.disable_after_hours * 3600.0),
     )
-    delivering = Delivering(attempting, deliveries, engine, handovers=hooks.handovers, courtesy=courtesy)
-    booking, guarding = Booking(ledger, courtesy), _guarding(settings, stack, engine)
+    delivering = Delivering(attempting, deliveries, engine, handovers=hooks.handovers)
+    booking, guarding = Booking(ledger), _guarding(settings, stack, engine)
     reconciling = _reconciling(settings, pool, stack, banks, ledger, engine)
     return Wiring(
         local=[
@@ -300,9 +297,6 @@ def build_workers(client: Client, wiring: Wiring, settings: conf.Worker) -> list
             task_queue=queues.deliveries,
             workflows=DELIVERY_WORKFLOWS,
             activities=wiring.deliveries,
-            # Few, because what is taken up is begun in the engine: here nothing is in a hurry (webhooks.courtesy).
-            max_concurrent_activity_task_polls=DELIVERY_POLLS,
-            max_concurrent_workflow_task_polls=DELIVERY_POLLS,
             workflow_runner=workflow_runner(sandboxed=settings.sandbox),
             max_cached_workflows=settings.max_cached_workflows,
             max_concurrent_workflow_tasks=DELIVERY_WORKFLOW_TASKS,

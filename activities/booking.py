@@ -6,7 +6,6 @@ import msgspec
 from temporalio import activity
 
 from domain.invoice import Booked, Change
-from webhooks.courtesy import Courtesy
 
 if TYPE_CHECKING:
     from db.ledger import Ledger
@@ -22,15 +21,12 @@ class BookedInvoice(msgspec.Struct, frozen=True, kw_only=True):
 class Booking:
     """Activities that write invoices; they are retried until the database answers."""
 
-    def __init__(self, ledger: "Ledger", courtesy: Courtesy | None = None) -> None:
+    def __init__(self, ledger: "Ledger") -> None:
         self._ledger = ledger
-        self._courtesy = courtesy or Courtesy(patience=0)
 
     @activity.defn(name="invoice.book")
     async def book(self, change: Change) -> Booked:
         """Books one change; see `Ledger.book`."""
-        if change.announce:
-            self._courtesy.news()
         return await self._ledger.book(change)
 
     @activity.defn(name="invoice.standing")

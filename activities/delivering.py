@@ -13,7 +13,6 @@ from activities import failures
 from activities.heartbeats import beating
 from domain.event import Attempted, DeliveryState
 from domain.invoice import DeliveryRef
-from webhooks.courtesy import Courtesy
 
 if TYPE_CHECKING:
     from activities.attempting import Attempts, Tails
@@ -46,19 +45,10 @@ class TestEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Delivering:
     """Activities of the queues of webhooks."""
 
-    def __init__(
-        self,
-        attempts: "Attempts",
-        deliveries: "Deliveries",
-        tails: "Tails",
-        *,
-        handovers: int = 2,
-        courtesy: Courtesy | None = None,
-    ) -> None:
+    def __init__(self, attempts: "Attempts", deliveries: "Deliveries", tails: "Tails", *, handovers: int = 2) -> None:
         self._attempts = attempts
         self._deliveries = deliveries
         self._tails = tails
-        self._courtesy = courtesy or Courtesy(patience=0)
         # Receivers of one event often fail together: so the engine keeps a hand free for those who are well.
         self._handing_on = asyncio.Semaphore(handovers)
 
@@ -68,7 +58,6 @@ class Delivering:
 
         It is handed on here, because a child workflow costs its story ten events and the engine twice as much.
         """
-        self._courtesy.first_attempt()
         async with beating():
             # The usual first run knows that nobody has tried.
             tries = self._attempts.once if activity.info().attempt == 1 else self._attempts.first
@@ -78,7 +67,6 @@ class Delivering:
             return msgspec.structs.replace(tried, handed_on=await self._hand_on(order, _wait(tried)))
 
     async def _hand_on(self, order: DeliverWebhook, wait: float) -> bool:
-        await self._courtesy.give_way()
         try:
             async with asyncio.timeout(HAND_ON_PATIENCE), self._handing_on:
                 await self._tails.begin_delivery(order.merchant_id, order.delivery_id, wait=wait)
@@ -108,8 +96,6 @@ class Delivering:
                     attempt.cancel()
                     raise
                 tried = await attempt
-            if tried.state is DeliveryState.PENDING:
-                await self._courtesy.give_way()
         if tried.state is DeliveryState.PENDING:
             raise _not_yet(f"attempt {tried.attempts} failed", _wait(tried))
         return tried

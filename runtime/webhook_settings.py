@@ -68,16 +68,6 @@ class Webhooks(Section, frozen=True, kw_only=True):
             "2",
         ),
     ]
-    courtesy_seconds: Annotated[
-        float,
-        Env(
-            "TOLEM_WEBHOOK_COURTESY_SECONDS",
-            "how long a repeated attempt lets first attempts go before it, so that ill receivers delay no well one; 0"
-            " turns it off",
-            parsers.seconds(0, 5),
-            "2",
-        ),
-    ]
     disable_after_hours: Annotated[
         int,
         Env(

@@ -8,7 +8,6 @@ from random import Random
 
 import msgspec
 
-from webhooks.courtesy import Courtesy
 from webhooks.errors import LaneBusy
 
 # Who takes longer than this is slow. While its like take less than a quarter of all places it keeps its own; then each
@@ -20,6 +19,9 @@ KEPT_LANES = 10_000
 # How long an attempt may stand in line in a worker's slot, and how many may, per place of its lane.
 PATIENCE_SECONDS = 2.0
 LINE_PER_PLACE = 4
+# Who failed the last time lets those go first who are well: the receivers of one event are all told at one moment, by
+# one processor, and an attempt that will most likely fail costs as much as theirs, its hand-over more.
+POLITE_SECONDS = 0.25
 # What is turned away comes back when those before it should be through; not later than this, because the receiver may
 # be well again.
 SHORTEST_WAIT = 1.0
@@ -100,7 +102,7 @@ class Lanes:
     `per_endpoint` at once to one endpoint, `places` in all. Slow lanes together take half of the places at most, and
     where they take more than a quarter each is left two, so that any number of hanging receivers leaves room for the
     others. Who would have to stand in line for long is turned away with a moment to come back at, in the order of
-    their coming: it must not hold a worker's slot. An endpoint whose last attempt failed gives way to the well ones.
+    their coming: it must not hold a worker's slot.
     """
 
     def __init__(
@@ -108,13 +110,11 @@ class Lanes:
         *,
         per_endpoint: int = 10,
         places: int = 500,
-        courtesy: Courtesy | None = None,
         now: Callable[[], float] = time.monotonic,
         chance: Random | None = None,
     ) -> None:
         self._per_endpoint = per_endpoint
         self._places = places
-        self._courtesy = courtesy or Courtesy(patience=0)
         self._now = now
         self._chance = chance or Random()  # noqa: S311 -- jitter
         self._lanes: dict[str, Lane] = {}
@@ -127,8 +127,7 @@ class Lanes:
         lane = self._lanes.setdefault(endpoint_id, Lane(self._now))
         try:
             if lane.failed:
-                # It will most likely fail again, and costs as much as one that is well.
-                await self._courtesy.give_way()
+                await asyncio.sleep(POLITE_SECONDS)
             if lane.slow and lane.line and who not in lane.line:
                 raise self._busy(lane, who)  # those who were here before have the next places
             if not self._free(lane):

@@ -156,10 +156,9 @@ KASPI_POLL = CallOptions(
 
 # One post to a merchant. The activity reports failures as results; a retry here means that our process died, which the
 # heartbeat tells soon. The time covers the longest attempt (TOLEM_WEBHOOK_TIMEOUT_SECONDS, at most 50 s), its place in
-# a line, the booking that waits for a database (activities.attempting), and the hand-over of what failed, which gives
-# way before it.
+# a line, and the booking that waits for a database (activities.attempting).
 WEBHOOK_POST = CallOptions(
-    start_to_close_timeout=timedelta(seconds=100),
+    start_to_close_timeout=timedelta(seconds=90),
     heartbeat_timeout=timedelta(seconds=12),
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30), maximum_attempts=5

@@ -6,7 +6,6 @@ from random import Random
 
 import pytest
 
-from webhooks.courtesy import Courtesy
 from webhooks.errors import LaneBusy
 from webhooks.lanes import GIVEN_UP_AFTER, LINE_PER_PLACE, LONGEST_WAIT, SHORTEST_WAIT, SLOW_PLACES, SLOW_SECONDS, Lanes
 
@@ -279,8 +278,7 @@ async def test_a_cancelled_attempt_gives_its_place_back(clock: Clock) -> None:
 
 
 async def test_who_failed_last_lets_the_others_go_first_until_it_is_well_again() -> None:
-    courtesy = Courtesy()
-    lanes, began = Lanes(courtesy=courtesy), list[str]()
+    lanes, began = Lanes(), list[str]()
 
     async def attempt(endpoint: str, *, well: bool) -> None:
         async with lanes.place(endpoint, f"whd_{endpoint}_{len(began)}") as place:
@@ -289,7 +287,6 @@ async def test_who_failed_last_lets_the_others_go_first_until_it_is_well_again()
 
     async def both(*, ill_is_well: bool) -> list[str]:
         began.clear()
-        courtesy.news()  # as the worker that has booked it says
         await asyncio.gather(attempt("ill", well=ill_is_well), attempt("well", well=True))
         return list(began)
 
