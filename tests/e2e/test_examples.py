@@ -207,7 +207,14 @@ def forged(signed: dict[str, str], body: bytes) -> list[tuple[dict[str, str], by
     """The true body under headers that are not quite those that were sent with it."""
     if "x-webhook-signature" in signed:
         digest = signed["x-webhook-signature"].removeprefix("sha256=")
-        wrong = ("", "sha256=", digest, f"sha256={digest[:-1]}", f"sha256={digest[1:]}{digest[0]}", f"sha256={'0' * 64}")
+        wrong = (
+            "",
+            "sha256=",
+            digest,
+            f"sha256={digest[:-1]}",
+            f"sha256={digest[1:]}{digest[0]}",
+            f"sha256={'0' * 64}",
+        )
         return [({"x-webhook-signature": one}, body) for one in wrong if one != signed["x-webhook-signature"]]
     stale = str(int(signed["webhook-timestamp"]) - 600)
     changes = {"webhook-id": "evt_other", "webhook-timestamp": stale, "webhook-signature": "v1,"}

@@ -3,8 +3,8 @@
 TOLEM_API_URL=http://127.0.0.1:8000 TOLEM_API_KEY=tk_test_… python3 subscription.py
 """
 
+import time
 import uuid
-from datetime import date, timedelta
 
 from payment import call
 
@@ -12,7 +12,7 @@ from payment import call
 def main():
     # Every period is a bill that the payer confirms: Kaspi has no auto-debit.
     wanted = {"amount": 10000, "phone_number": "87011234567", "description": "Membership", "interval": "monthly"}
-    wanted["start_date"] = str(date.today() + timedelta(days=30))
+    wanted["start_date"] = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 30 * 86400))
     recurring = call("POST", "/api/recurring-invoices", wanted, idempotency_key=f"member-{uuid.uuid4()}")
     print("created", recurring["id"], recurring["status"], recurring["next_billing_date"])
     path = f"/api/recurring-invoices/{recurring['id']}"
