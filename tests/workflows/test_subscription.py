@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from sqlalchemy import text
 from temporalio.client import WorkflowExecutionStatus
 
+from db.engine import as_merchant
 from domain.bank import BankFact, Verdict
 from domain.billing_calendar import BillingPeriod, Plan
 from domain.errors import Code, TolemError
@@ -321,6 +323,41 @@ async def test_three_missed_periods_make_no_burst(
     assert row.next_billing_at is not None
     assert row.next_billing_at > datetime.now(UTC)
     assert await one.told() == ["period_skipped"]
+
+
+_SHIFT = text("update subscriptions set standing = cast(:standing as jsonb), version = version + 1 where id = :id")
+
+
+@pytest.mark.parametrize(
+    ("policy", "last", "bills"),
+    [(MissedPolicy.NEWEST, (5, "billing", None), 2), (MissedPolicy.NONE, (5, "skipped", "outage"), 1)],
+)
+async def test_away_over_three_periods_in_the_midst_of_its_life(
+    policy: MissedPolicy, last: tuple[int, str, str | None], bills: int, new_subscription: NewSubscription
+) -> None:
+    one = await new_subscription(real_time=True, plan=DAILY, dunning=Dunning(missed=policy))
+    await one.payer(Verdict.PAID)
+    await one.until_period(1, "paid")
+    await one.handle.terminate("everything is down")
+    # The stage's time cannot pass while nothing runs; so the books tell of four days ago.
+    stood = (await one.row()).standing
+    calendar = msgspec.structs.replace(stood.calendar, anchor=stood.calendar.anchor - timedelta(days=4))
+    assert stood.last_due is not None
+    then = msgspec.structs.replace(stood, calendar=calendar, last_due=stood.last_due - timedelta(days=4))
+    shifted = {"standing": msgspec.json.encode(then).decode(), "id": one.id}
+    async with as_merchant(one.stage.books.app, one.shop.id) as connection:
+        await connection.execute(_SHIFT, shifted)
+    await one.stage.engine.resume_subscription(one.ref)
+    await one.until_period(*last[:2])
+    skipped = [(number, "skipped", "outage") for number in (2, 3, 4)]
+    assert await one.periods() == [(1, "paid", None), *skipped, last]
+    if last[1] == "billing":
+        await one.live_bill()
+    assert len(await one.bills()) == bills
+    row = await one.row()
+    assert row.next_billing_at is not None
+    assert row.next_billing_at > datetime.now(UTC)
+    assert await one.told() == ["payment_succeeded", "period_skipped"]
 
 
 async def test_a_run_with_a_long_history_gives_way_to_a_fresh_one(new_subscription: NewSubscription) -> None:
