@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 from litestar import MediaType, Response
@@ -38,12 +39,15 @@ async def kept_action(services: Services, principal: Principal, wish: Wish) -> R
 
 async def act(services: Services, principal: Principal, wish: Wish, what: Act) -> Response[Any]:
     """Does it, once for each key, and answers with the subscription after it. `TolemError` where it can't be done."""
+    # A request without a key gets one of its own: a run that ends forgets its updates, and where an answer was lost,
+    # the next run is asked again. That must not skip a second period.
+    wish = msgspec.structs.replace(wish, key=wish.key or f"request-{uuid4().hex}")
     asked = Asked(
         asked_by=principal.key_id,
         request_id=wish.request_id,
         operation=wish.operation,
         idempotency_key=wish.key,
-        fingerprint=_fingerprint(principal, wish) if wish.key is not None else "",
+        fingerprint=_fingerprint(principal, wish),
     )
     ref = SubscriptionRef(merchant_id=wish.one.merchant_id, subscription_id=wish.one.id, is_sandbox=wish.one.is_sandbox)
     ask = msgspec.structs.replace(what, asked=asked)
@@ -65,7 +69,7 @@ async def act(services: Services, principal: Principal, wish: Wish, what: Act) -
 
 
 async def _ask(services: Services, ref: SubscriptionRef, ask: Act) -> None:
-    """Asks again where the workflow ended under the question; the key, or the rules, make a repeat harmless."""
+    """Asks again where the workflow ended under the question; the key makes a repeat harmless."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + PATIENCE_SECONDS
     while True:

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from domain.errors import Code
 from tests.support.api_errors import assert_error
@@ -215,6 +216,16 @@ async def test_a_repeated_creation_begins_one(shop: Shop) -> None:
     assert [one["id"] for one in listed.json()["items"]] == [answers[0].json()["id"]]
     other = await shop.test.post(PATH, json=body | {"amount": 101}, headers=headers)
     assert_error(other, Code.IDEMPOTENCY_KEY_REUSED)
+
+
+async def test_an_action_without_a_key_is_booked_under_one_of_its_own(shop: Shop) -> None:
+    one = await begun(shop.test, started_at=FAR, billing_day=31)
+    for _ in range(2):
+        await done(shop.test, one, "skip-period")
+    assert [period["number"] for period in (await read(shop.test, one, "/periods"))["items"]] == [2, 1]
+    keys = text("select count(*) from idempotency_keys where resource_id = :id and operation like '%skip%'")
+    async with shop.pool.connect() as connection:
+        assert (await connection.execute(keys, {"id": one["id"]})).scalar_one() == 2
 
 
 async def test_every_action_is_done_once_under_a_key_and_refused_where_it_cannot_be(shop: Shop) -> None:
