@@ -80,9 +80,20 @@ class Subscribers:
 
         await until(all_of_them, what, seconds=90)
 
-    async def bought(self) -> list[int]:
-        """How many bills each payer has at the bank."""
-        return [len(await self.shop.purchases(phone=phone)) for phone in self.phones]
+    async def check_the_bank(self, *, bills: int) -> None:
+        """Each payer has this many bills at the bank: one less only where we say that we do not know of the last.
+
+        A worker that dies between its claim and its call leaves the bank without the bill, and us without a way to
+        tell that from a lost answer: the invoice stands in attention and is never sent again.
+        """
+        unsure = await self.rows(
+            "select s.phone, count(*) filter (where i.attention is not null) as unknown"
+            " from subscriptions s join invoices i on i.subscription_id = s.id where s.id = any(:ids) group by s.phone"
+        )
+        unknown = {row["phone"]: row["unknown"] for row in unsure}
+        bought = {phone: len(await self.shop.purchases(phone=phone)) for phone in self.phones}
+        wrong = {phone: n for phone, n in bought.items() if not bills - min(unknown[phone], 1) <= n <= bills}
+        assert not wrong, f"bills at the bank {wrong}, unknown to us {unknown}"
 
     async def bill_now(self) -> None:
         """The next period at once, however often it takes to be heard."""
@@ -115,6 +126,7 @@ class Subscribers:
 RECORDED = "subscriptions where id = any(:ids)"
 DECIDED = "subscription_periods where subscription_id = any(:ids) and state = 'billing'"
 ISSUED = "invoices where subscription_id = any(:ids) and state = 'pending'"
+KNOWN = "invoices where subscription_id = any(:ids) and (state = 'pending' or attention is not null)"
 PAID = "subscription_periods where subscription_id = any(:ids) and state = 'paid'"
 
 
@@ -134,9 +146,8 @@ async def test_a_death_around_the_billing_moment_bills_each_period_once(
     await _killed(shop.stack, part)
     await opening
     # What a killed worker had sent and not booked is unknown to everybody, and must not be sent again.
-    known = "invoices where subscription_id = any(:ids) and (state = 'pending' or attention is not null)"
-    await them.until_counted("every bill to have an outcome", known)
-    assert await them.bought() == [1] * AT_ONCE
+    await them.until_counted("every bill to have an outcome", KNOWN)
+    await them.check_the_bank(bills=1)
     assert await them.counted("subscription_periods where subscription_id = any(:ids)") == AT_ONCE
     assert await them.counted("invoices where subscription_id = any(:ids)") == AT_ONCE
 
@@ -150,8 +161,8 @@ async def test_payments_and_the_next_period_survive_deaths(shop: Shop, engine: E
     asked = asyncio.create_task(them.bill_now())
     await _killed(shop.stack, "worker")
     await asked
-    await them.until_counted("the next bills", ISSUED)
-    assert await them.bought() == [2] * AT_ONCE
+    await them.until_counted("the next bills", KNOWN)
+    await them.check_the_bank(bills=2)
     told = await them.rows(
         "select object_id, count(*) as times from events where object_id = any(:ids)"
         " and type = 'subscription.payment_succeeded' group by object_id"
