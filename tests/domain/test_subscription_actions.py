@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from domain.billing_calendar import BillingPeriod, Plan
@@ -256,6 +257,16 @@ def test_another_rhythm_skips_what_waited_behind_an_open_period() -> None:
     one.wish(Change(plan=Plan(period=BillingPeriod.WEEKLY)))
     assert one.why == dict.fromkeys((2, 3, 4), SkipReason.EARLIER_OPEN)
     assert due(one) == [START + 4 * DAY]
+
+
+@pytest.mark.parametrize("plan", [Plan(total_cycles=9), Plan(ends_at=START + 9 * DAY), Plan()], ids=["cycles", "end", "none"])
+def test_other_limits_alone_skip_nothing_that_waited_behind_an_open_period(plan: Plan) -> None:
+    one = fresh(BillingPeriod.DAILY, cycles=30)
+    one.sleep(3 * DAY)
+    one.wish(Change(plan=msgspec.structs.replace(plan, period=BillingPeriod.DAILY)))
+    one.outcome("paid")
+    assert one.why == dict.fromkeys((2, 3), SkipReason.EARLIER_OPEN)
+    assert one.live == ChargeRef(number=4, charge=1)
 
 
 def test_another_day_before_the_first_bill_never_lies_in_the_past() -> None:
