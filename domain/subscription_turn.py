@@ -142,7 +142,10 @@ class Turn:
         if open_ is None or open_.settled:
             return
         if open_.payable:
-            self.change_open(closing=reason, withdraw=open_.withdraw or withdraw)
+            # A pause can be taken back, what the merchant gave up before it cannot: resuming must not dun for that.
+            stays = reason is SkipReason.PAUSED and open_.closing is not None
+            closing = open_.closing if stays else reason
+            self.change_open(closing=closing, withdraw=open_.withdraw or withdraw)
         else:
             self._close_skipped(open_, reason)
 

@@ -165,6 +165,17 @@ def test_skipping_an_open_period_withdraws_its_bill_and_forgives_it() -> None:
     assert (state_of(one), one.why) == (State.ACTIVE, {1: SkipReason.MERCHANT})
 
 
+@pytest.mark.parametrize("kind", ["expired", "canceled", "faulted"])
+def test_a_skipped_period_stays_skipped_through_a_pause(kind: str) -> None:
+    one = fresh()
+    one.wish(SkipPeriod())
+    one.wish(Pause())
+    one.wish(Resume())
+    one.outcome(kind)
+    assert (state_of(one), one.why, one.standing.open) == (State.ACTIVE, {1: SkipReason.MERCHANT}, None)
+    assert len(one.bills) == 1
+
+
 def test_a_merchant_who_cancels_the_bill_skips_its_period() -> None:
     one = fresh()
     assert words(one.outcome("canceled")) == ["period_skipped"]
