@@ -77,11 +77,11 @@ class Turn:
         """Does what time alone brings; `reason` is told of periods that were missed."""
         self._end_grace()
         standing = self.standing
-        if standing.state is State.PAUSED:
-            self.skip_due(SkipReason.PAUSED)
-        elif standing.state not in CLOSED:
+        if standing.state not in CLOSED:
             if standing.cancel_at_period_end and due(standing.calendar, standing.next) <= self.now:
                 self.cancel()
+            elif standing.state is State.PAUSED:
+                self.skip_due(SkipReason.PAUSED)
             else:
                 self._bill_due(reason)
         self._complete()
@@ -345,7 +345,8 @@ def wait_until(standing: Standing) -> datetime | None:
         # Nothing is billed, but a subscription whose last date has passed is over.
         last = last_number(standing.calendar)
         moments += [due(standing.calendar, last) if last is not None and standing.next <= last else None]
-    elif standing.state not in CLOSED and (open_ is None or standing.cancel_at_period_end):
+    waits = standing.cancel_at_period_end or (open_ is None and standing.state is not State.PAUSED)
+    if standing.state not in CLOSED and waits:
         moments += [due(standing.calendar, standing.next)]
     return min((moment for moment in moments if moment is not None), default=None)
 

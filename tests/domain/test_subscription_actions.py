@@ -106,6 +106,16 @@ def test_canceled_at_the_periods_end_it_bills_no_more_and_ends_there() -> None:
     assert list(one.books) == [1]
 
 
+def test_a_pause_does_not_outlast_a_cancellation_at_the_periods_end() -> None:
+    one = fresh()
+    one.outcome("paid")
+    one.wish(Cancel(at_period_end=True))
+    one.wish(Pause())
+    assert one.wake() == [Told(what=Tell.CANCELED)]
+    assert one.now == datetime(2026, 2, 28, 5, 0, tzinfo=UTC)
+    assert (state_of(one), list(one.books)) == (State.CANCELED, [1])
+
+
 def test_a_cancellation_at_the_periods_end_can_be_taken_back() -> None:
     one = fresh()
     one.outcome("paid")
