@@ -86,7 +86,7 @@ def day_fault(period: BillingPeriod, day: int) -> str | None:
     return f"Must be from 1 to {most}" + ("." if most == 31 else ": 1 is Monday, 7 is Sunday.")
 
 
-def plan_faults(plan: Plan, start: datetime) -> list[FieldError]:
+def plan_faults(plan: Plan, start: datetime, *, bill_immediately: bool = False) -> list[FieldError]:
     """Everything a merchant has to put right before this plan can start at `start`; field names are the API's."""
     faults = []
     if start >= LATEST:
@@ -97,7 +97,7 @@ def plan_faults(plan: Plan, start: datetime) -> list[FieldError]:
         faults.append(FieldError("total_cycles", "invalid", f"Must be from 1 to {MOST_CYCLES}."))
     if plan.ends_at is not None and plan.ends_at >= LATEST:
         faults.append(FieldError("ends_at", "invalid", "Must be before the year 2200."))
-    if not faults and last_number(calendar_from(start, plan)) == 0:
+    if not faults and last_number(calendar_from(start, plan, bill_immediately=bill_immediately)) == 0:
         faults.append(FieldError("ends_at", "invalid", "No period is due before it."))
     return faults
 

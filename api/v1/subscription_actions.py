@@ -317,7 +317,7 @@ def _plan(one: Subscription, asked: SubscriptionUpdate) -> Plan | None:
         ends_at=None if ends_at is None else checked_moment(ends_at),
         total_cycles=calendar.total_cycles if asked.total_cycles is UNSET else asked.total_cycles,
     )
-    faults = plan_faults(plan, one.standing.started_at)
+    faults = plan_faults(plan, one.standing.started_at, bill_immediately=one.bill_immediately)
     if faults:
         raise invalid(*faults)
     return plan

@@ -171,7 +171,7 @@ async def test_a_change_that_is_repeated_with_its_key_is_one(shop: Shop) -> None
     assert (first.status_code, first.json()["interval"]) == (200, "weekly")
     again = await shop.test.put(path, json=body, headers=headers)
     assert (again.status_code, again.json()) == (200, first.json()), again.text
-    refused(await shop.test.put(path, json={"amount": 1}, headers=headers), 400, Code.IDEMPOTENCY_KEY_REUSED)
+    refused(await shop.test.put(path, json={"amount": 1}, headers=headers), 422, Code.IDEMPOTENCY_KEY_REUSED)
 
 
 async def test_billing_now_repeated_with_its_key_shows_the_same_bill_though_it_is_paid(shop: Shop) -> None:
