@@ -295,11 +295,11 @@ class Turn:
         if open_ is not None:
             self._close_skipped(open_, SkipReason.MERCHANT)
 
-    def unknown(self, ref: ChargeRef) -> None:
-        """The bill may be out."""
+    def doubted(self, ref: ChargeRef, *, unknown: bool) -> None:
+        """The bill may be out; or, no longer `unknown`, it is."""
         open_ = self.standing.open
         if open_ is not None and open_.payable and open_.ref == ref:
-            self.change_open(unknown=True)
+            self.change_open(unknown=unknown)
 
     def _ending(self, ref: ChargeRef) -> OpenPeriod | None:
         """The open period whose bill has just ended unpaid; None for an old one's news, and where that ends it."""
