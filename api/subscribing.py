@@ -64,7 +64,8 @@ async def make_subscription(
     _must_be_possible(principal, asked)
     # Only now: what was right when a kept answer was given may have grown old, and prices may have changed.
     clock = await _clock(services, principal, asked)
-    wrong = date_faults(asked.plan, asked.started_at, principal.database_now if clock is None else clock.now_at)
+    now = principal.database_now if clock is None else clock.now_at
+    wrong = date_faults(asked.plan, asked.started_at, now, bill_immediately=asked.bill_immediately)
     if wrong:
         raise invalid(*wrong)
     subscription_id = new_id(SUBSCRIPTION)
@@ -100,13 +101,15 @@ async def make_subscription(
     return created
 
 
-def date_faults(plan: Plan, started_at: datetime | None, now: datetime) -> list[FieldError]:
+def date_faults(
+    plan: Plan, started_at: datetime | None, now: datetime, *, bill_immediately: bool = False
+) -> list[FieldError]:
     """Everything that is wrong with the dates of a subscription that is to start then (None: now)."""
     start = now if started_at is None else started_at
     fault = start_fault(start, now)
     if fault is not None:
-        return [FieldError("started_at", "invalid", fault), *plan_faults(plan, now)]
-    return plan_faults(plan, start)
+        return [FieldError("started_at", "invalid", fault), *plan_faults(plan, now, bill_immediately=bill_immediately)]
+    return plan_faults(plan, start, bill_immediately=bill_immediately)
 
 
 async def terms_at_todays_prices(services: Services, principal: Principal, asked: AskedSubscription) -> NewTerms:

@@ -115,6 +115,7 @@ class SubscriptionLedger:
                     repeated=decided == ask.token,
                     deliveries=due,
                 )
+            ask = _with_its_cart(ask, before)
             told = [one for one in ask.told if await self._is_news(connection, ask, one)]
             after = _after(before, ask, told, now, salt)
             if not await self._keep_answer(connection, ask, after):
@@ -196,6 +197,14 @@ def _payment(told: Told) -> str:
     return f"paid:{told.number}:{told.charge}"
 
 
+def _with_its_cart(ask: BookDecision, before: Subscription) -> BookDecision:
+    """Only the books know the lines of a cart that is kept."""
+    if ask.terms is None or not ask.keeps_cart:
+        return ask
+    cart = {"items": before.items, "discount_percentage": before.discount_percentage}
+    return msgspec.structs.replace(ask, terms=msgspec.structs.replace(ask.terms, **cart))
+
+
 def _after(before: Subscription, ask: BookDecision, told: list[Told], now: datetime, salt: bytes) -> Subscription:
     standing = ask.standing
     bill = open_charge(standing)
@@ -210,7 +219,7 @@ def _after(before: Subscription, ask: BookDecision, told: list[Told], now: datet
         items=before.items if terms is None else terms.items,
         discount_percentage=before.discount_percentage if terms is None else terms.discount_percentage,
         metadata=before.metadata if ask.metadata is None else ask.metadata,
-        external_order_id=before.external_order_id if ask.external_order_id is None else ask.external_order_id,
+        external_order_id=before.external_order_id if ask.external_order_id is None else ask.external_order_id or None,
         invoice_id=None if bill is None else charge_invoice_id(salt, before.id, bill),
         clock_at=None if before.clock_at is None else max(before.clock_at, ask.at or before.clock_at),
         billed_at=before.billed_at if bill == open_charge(before.standing) else (ask.at or now),

@@ -86,7 +86,7 @@ def day_fault(period: BillingPeriod, day: int) -> str | None:
     return f"Must be from 1 to {most}" + ("." if most == 31 else ": 1 is Monday, 7 is Sunday.")
 
 
-def plan_faults(plan: Plan, start: datetime) -> list[FieldError]:
+def plan_faults(plan: Plan, start: datetime, *, bill_immediately: bool = False) -> list[FieldError]:
     """Everything a merchant has to put right before this plan can start at `start`; field names are the API's."""
     faults = []
     if start >= LATEST:
@@ -97,7 +97,7 @@ def plan_faults(plan: Plan, start: datetime) -> list[FieldError]:
         faults.append(FieldError("total_cycles", "invalid", f"Must be from 1 to {MOST_CYCLES}."))
     if plan.ends_at is not None and plan.ends_at >= LATEST:
         faults.append(FieldError("ends_at", "invalid", "Must be before the year 2200."))
-    if not faults and last_number(calendar_from(start, plan)) == 0:
+    if not faults and last_number(calendar_from(start, plan, bill_immediately=bill_immediately)) == 0:
         faults.append(FieldError("ends_at", "invalid", "No period is due before it."))
     return faults
 
@@ -142,19 +142,29 @@ def replanned(calendar: Calendar, plan: Plan, number: int, *, start: datetime | 
     a new time of day can't bring two bills within minutes. What the plan leaves open stays as it was; a change of the
     limits alone moves no date. `start` is given where no period was decided about yet: the plan then begins there.
     """
-    day = plan.day
-    if day is None and _grid(plan.period) == _grid(calendar.period):
-        day = calendar.day or None
-    at = plan.at if plan.at is not None else calendar.at
-    if (plan.period, day or 0, at) == (calendar.period, calendar.day, calendar.at):
+    if keeps_dates(calendar, plan):
         return msgspec.structs.replace(calendar, ends_at=plan.ends_at, total_cycles=plan.total_cycles)
-    wanted = msgspec.structs.replace(plan, day=day, at=at)
+    wanted = _filled_in(calendar, plan)
     if start is not None:
         return calendar_from(start, wanted, bill_immediately=calendar.opening is not None, number=number)
     paid_until = due(calendar, number)
     if plan.period is not BillingPeriod.DAILY:
         paid_until = _moment(paid_until.astimezone(ALMATY).date(), time())
     return calendar_from(paid_until, wanted, number=number)
+
+
+def keeps_dates(calendar: Calendar, plan: Plan) -> bool:
+    """True where a plan changes the limits alone, so that every due moment stays."""
+    wanted = _filled_in(calendar, plan)
+    return (wanted.period, wanted.day or 0, wanted.at) == (calendar.period, calendar.day, calendar.at)
+
+
+def _filled_in(calendar: Calendar, plan: Plan) -> Plan:
+    """What the plan leaves open is as it was."""
+    day = plan.day
+    if day is None and _grid(plan.period) == _grid(calendar.period):
+        day = calendar.day or None
+    return msgspec.structs.replace(plan, day=day, at=plan.at if plan.at is not None else calendar.at)
 
 
 def due(calendar: Calendar, number: int) -> datetime:

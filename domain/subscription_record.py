@@ -202,8 +202,9 @@ class BookDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """One decision about the subscription as it stood at `version`; it becomes `version + 1`.
 
     `token` names the decision: the same one asked for again gives the first result. `terms` are written as the
-    standing's newest revision. None in `metadata` and `external_order_id` keeps them. `at` is the moment it was decided
-    at, by the subscription's own time.
+    standing's newest revision; with `keeps_cart` their cart is the one that stands. None in `metadata` and
+    `external_order_id` keeps them, the empty text removes the order id. `at` is the moment it was decided at, by the
+    subscription's own time.
     """
 
     subscription_id: str
@@ -215,6 +216,7 @@ class BookDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     booked: list[PeriodChange] = []
     told: list[Told] = []
     terms: NewTerms | None = None
+    keeps_cart: bool = False
     metadata: dict[str, str] | None = None
     external_order_id: str | None = None
     at: datetime | None = None

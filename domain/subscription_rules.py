@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 
 from domain import invoice
-from domain.billing_calendar import Plan, calendar_from, first_due, last_number, replanned, upcoming_from
+from domain.billing_calendar import Plan, calendar_from, first_due, keeps_dates, last_number, replanned, upcoming_from
 from domain.subscription import (
     CLOSED,
     BillNow,
@@ -18,6 +18,7 @@ from domain.subscription import (
     ChargeCanceled,
     ChargeFailed,
     ChargeFaulted,
+    ChargeKnown,
     ChargePaid,
     ChargeRef,
     ChargeUnknown,
@@ -156,7 +157,9 @@ def _hear(turn: Turn, happening: Happening) -> None:
         case ChargeFaulted(ref=ref):
             turn.faulted(ref)
         case ChargeUnknown(ref=ref):
-            turn.unknown(ref)
+            turn.doubted(ref, unknown=True)
+        case ChargeKnown(ref=ref):
+            turn.doubted(ref, unknown=False)
         case ChargeCanceled(ref=ref):
             turn.canceled(ref)
         case _:
@@ -221,7 +224,9 @@ def _change(turn: Turn, change: Change) -> None:
         if change.at_once and turn.standing.open is not None:
             turn.change_open(terms=change.terms)
     if change.plan is not None:
-        turn.skip_due(SkipReason.EARLIER_OPEN)
+        if not keeps_dates(turn.standing.calendar, change.plan):
+            # What waits behind an open period belongs to the old rhythm; other limits alone take nothing from it.
+            turn.skip_due(SkipReason.EARLIER_OPEN)
         standing = turn.standing
         start = max(standing.started_at, turn.now) if standing.last_due is None else None
         turn.change(calendar=replanned(standing.calendar, change.plan, standing.next, start=start))

@@ -77,11 +77,11 @@ class Turn:
         """Does what time alone brings; `reason` is told of periods that were missed."""
         self._end_grace()
         standing = self.standing
-        if standing.state is State.PAUSED:
-            self.skip_due(SkipReason.PAUSED)
-        elif standing.state not in CLOSED:
+        if standing.state not in CLOSED:
             if standing.cancel_at_period_end and due(standing.calendar, standing.next) <= self.now:
                 self.cancel()
+            elif standing.state is State.PAUSED:
+                self.skip_due(SkipReason.PAUSED)
             else:
                 self._bill_due(reason)
         self._complete()
@@ -142,7 +142,10 @@ class Turn:
         if open_ is None or open_.settled:
             return
         if open_.payable:
-            self.change_open(closing=reason, withdraw=open_.withdraw or withdraw)
+            # A pause can be taken back, what the merchant gave up before it cannot: resuming must not dun for that.
+            stays = reason is SkipReason.PAUSED and open_.closing is not None
+            closing = open_.closing if stays else reason
+            self.change_open(closing=closing, withdraw=open_.withdraw or withdraw)
         else:
             self._close_skipped(open_, reason)
 
@@ -292,11 +295,11 @@ class Turn:
         if open_ is not None:
             self._close_skipped(open_, SkipReason.MERCHANT)
 
-    def unknown(self, ref: ChargeRef) -> None:
-        """The bill may be out."""
+    def doubted(self, ref: ChargeRef, *, unknown: bool) -> None:
+        """The bill may be out; or, no longer `unknown`, it is."""
         open_ = self.standing.open
         if open_ is not None and open_.payable and open_.ref == ref:
-            self.change_open(unknown=True)
+            self.change_open(unknown=unknown)
 
     def _ending(self, ref: ChargeRef) -> OpenPeriod | None:
         """The open period whose bill has just ended unpaid; None for an old one's news, and where that ends it."""
@@ -342,7 +345,8 @@ def wait_until(standing: Standing) -> datetime | None:
         # Nothing is billed, but a subscription whose last date has passed is over.
         last = last_number(standing.calendar)
         moments += [due(standing.calendar, last) if last is not None and standing.next <= last else None]
-    elif standing.state not in CLOSED and (open_ is None or standing.cancel_at_period_end):
+    waits = standing.cancel_at_period_end or (open_ is None and standing.state is not State.PAUSED)
+    if standing.state not in CLOSED and waits:
         moments += [due(standing.calendar, standing.next)]
     return min((moment for moment in moments if moment is not None), default=None)
 

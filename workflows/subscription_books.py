@@ -34,8 +34,12 @@ with workflow.unsafe.imports_passed_through():
         ChangeSubscription,
         RunSubscription,
         happening_of,
+        settled_change,
         subscription_details,
     )
+
+
+NO_CHANGE = ChangeSubscription()
 
 
 class SubscriptionBooks:
@@ -109,10 +113,11 @@ class SubscriptionBooks:
             token = self._token(UPDATES[type(act)])
             while True:
                 decision = self._decided(act)
-                changed = act if isinstance(act, ChangeSubscription) else ChangeSubscription()
+                changed = settled_change(act, self.standing) if isinstance(act, ChangeSubscription) else NO_CHANGE
                 ask = msgspec.structs.replace(
                     self._ask(decision, token, UPDATES[type(act)]),
                     terms=changed.terms,
+                    keeps_cart="amount" in changed.kept,
                     metadata=changed.metadata,
                     external_order_id=changed.external_order_id,
                     asked=act.asked,

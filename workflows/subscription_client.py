@@ -126,7 +126,10 @@ class SubscriptionDoor:
         }
 
     async def advance_clock(self, merchant_id: str, clock_id: str) -> None:
-        """Makes sure that a test clock which the books call advancing is advanced; harmless to repeat."""
+        """Makes sure that a test clock which the books call advancing is advanced; harmless to repeat.
+
+        The signal is for a run that is about to end: it looks for another target first.
+        """
         with engine_errors():
             await self._client.start_workflow(
                 "test_clock",
@@ -139,6 +142,7 @@ class SubscriptionDoor:
                     [SearchAttributePair(MERCHANT, merchant_id), SearchAttributePair(MODE, "test")]
                 ),
                 static_summary=f"test clock {clock_id}",
+                start_signal="go_on",
             )
 
 

@@ -1,7 +1,7 @@
 """What one says to a subscription's workflow, its argument, and what the Temporal UI shows of it."""
 
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -60,9 +60,11 @@ class CancelSubscription(msgspec.Struct, frozen=True, kw_only=True, omit_default
 
 
 class ChangeSubscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Argument of the update `change`; None keeps what there is.
+    """Argument of the update `change`; None keeps what there is, of `external_order_id` the empty text removes it.
 
     `terms` hold from the next period, with `at_once` from the next bill. `plan` as in `domain.subscription.Change`.
+    `kept` names fields of the three that were not asked for: of those holds what stands when it is decided, not what
+    the asker had read, so that of two changes at once neither undoes the other. With the amount the cart is kept.
     """
 
     terms: NewTerms | None = None
@@ -71,7 +73,13 @@ class ChangeSubscription(msgspec.Struct, frozen=True, kw_only=True, omit_default
     at_once: bool = False
     metadata: dict[str, str] | None = None
     external_order_id: str | None = None
+    kept: list[str] = []
     asked: Asked = Asked()
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is asked for."""
+        return all(one is None for one in (self.terms, self.plan, self.dunning, self.metadata, self.external_order_id))
 
 
 class BillSubscriptionNow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,6 +99,8 @@ class AdvanceTo(msgspec.Struct, frozen=True, kw_only=True):
 
     to: datetime
 
+
+Part = TypeVar("Part", bound=msgspec.Struct)
 
 Act: TypeAlias = (
     PauseSubscription
@@ -139,8 +149,32 @@ def happening_of(act: Act, standing: Standing) -> Happening:
         case SkipSubscriptionPeriod():
             return SkipPeriod()
         case ChangeSubscription():
-            terms = None if act.terms is None else terms_of(act.terms, standing.terms.revision + 1)
-            return Change(terms=terms, plan=act.plan, dunning=act.dunning, at_once=act.at_once)
+            change = settled_change(act, standing)
+            terms = None if change.terms is None else terms_of(change.terms, standing.terms.revision + 1)
+            return Change(terms=terms, plan=change.plan, dunning=change.dunning, at_once=change.at_once)
+
+
+def settled_change(act: ChangeSubscription, standing: Standing) -> ChangeSubscription:
+    """The change with what it keeps as it stands now; of a cart that is kept the books know the lines."""
+    terms, calendar = standing.terms, standing.calendar
+    stands: dict[str, Any] = {
+        "amount": terms.amount,
+        "description": terms.description,
+        "period": calendar.period,
+        "ends_at": calendar.ends_at,
+        "total_cycles": calendar.total_cycles,
+    } | msgspec.structs.asdict(standing.dunning)
+    kept = {name: value for name, value in stands.items() if name in act.kept}
+    return msgspec.structs.replace(
+        act, terms=_with(act.terms, kept), plan=_with(act.plan, kept), dunning=_with(act.dunning, kept)
+    )
+
+
+def _with(asked: Part | None, kept: dict[str, Any]) -> Part | None:
+    if asked is None:
+        return None
+    own = {name: value for name, value in kept.items() if name in asked.__struct_fields__}
+    return msgspec.structs.replace(asked, **own)
 
 
 def subscription_details(ref: SubscriptionRef, standing: Standing | None, clock: datetime | None) -> str:

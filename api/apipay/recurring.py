@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 from litestar import Controller, Request, Response, get, post, put
 
 from api import idempotency
@@ -151,10 +152,12 @@ class ApiPayRecurring(Controller):
     ) -> RecurringJson:
         """PUT /recurring-invoices/{id}."""
         one = await _numbered(services, principal, recurring_id)
-        change = _change(one, data or RecurringChange())
-        if change == ChangeSubscription():
+        asked = data or RecurringChange()
+        change = _change(one, asked)
+        if change.empty:
             return recurring(one)
-        parts = (change.terms, change.plan)
+        # What was asked for, not what follows from it: that is another when the same request comes again.
+        parts = (None if asked.amount is None else parse_amount(asked.amount), asked.description, asked.interval)
         return recurring(await _act(request, services, principal, one, idempotency_key, "update", change, *parts))
 
     @post(
@@ -239,8 +242,9 @@ class ApiPayRecurring(Controller):
         """POST /recurring-invoices/{id}/bill-now."""
         one = await _numbered(services, principal, recurring_id)
         what = BillSubscriptionNow()
-        after = await _act(request, services, principal, one, idempotency_key, "bill-now", what)
-        return await _bill(services, principal, after)
+        answer = await _answer(request, services, principal, one, idempotency_key, "bill-now", what)
+        billed = msgspec.json.decode(answer.content, type=_Billed)
+        return await _bill(services, principal, billed.open_period.invoice_id)
 
     @post(
         "/{recurring_id:int}/skip-period",
@@ -290,13 +294,27 @@ async def _act(
     what: Act,
     *parts: Any,
 ) -> Subscription:
-    """The subscription as it stands after it; a key is the same key as at v1's action."""
+    """The subscription as it stands after it."""
+    await _answer(request, services, principal, one, idempotency_key, name, what, *parts)
+    return await _read(services, principal, one.id)
+
+
+async def _answer(
+    request: AnyRequest,
+    services: Services,
+    principal: Principal,
+    one: Subscription,
+    idempotency_key: str | None,
+    name: str,
+    what: Act,
+    *parts: Any,
+) -> Response[Any]:
+    """What v1 answers to the action; a key is the same key there."""
     key = idempotency.checked(idempotency_key)
     operation = f"subscriptions.{name}"
     wish = Wish(one=one, operation=operation, parts=parts, key=key, request_id=request_id_of(request.scope))
-    if await kept_action(services, principal, wish) is None:
-        await act(services, principal, wish, what)
-    return await _read(services, principal, one.id)
+    kept = await kept_action(services, principal, wish)
+    return kept if kept is not None else await act(services, principal, wish, what)
 
 
 def _change(one: Subscription, asked: RecurringChange) -> ChangeSubscription:
@@ -316,22 +334,36 @@ def _change(one: Subscription, asked: RecurringChange) -> ChangeSubscription:
         calendar = one.standing.calendar
         period = BillingPeriod(asked.interval)
         plan = Plan(period=period, ends_at=calendar.ends_at, total_cycles=calendar.total_cycles)
-    return ChangeSubscription(terms=terms, plan=plan)
+    # What is not asked for stays as it stands when the change is decided, not as it was read here.
+    kept = ["ends_at", "total_cycles"]
+    kept += ["amount"] if asked.amount is None else []
+    kept += ["description"] if asked.description is None else []
+    return ChangeSubscription(terms=terms, plan=plan, kept=kept)
 
 
-async def _bill(services: Services, principal: Principal, one: Subscription) -> InvoiceJson:
-    """The bill that was just decided, once the bank has it; `TolemError` where it has not or nobody knows in time."""
+class _BilledPeriod(msgspec.Struct):
+    invoice_id: str
+
+
+class _Billed(msgspec.Struct):
+    """Of v1's answer to `bill-now`: the subscription at the moment the bill was decided."""
+
+    open_period: _BilledPeriod
+
+
+async def _bill(services: Services, principal: Principal, invoice_id: str) -> InvoiceJson:
+    """A bill that was decided, once the bank has it; `TolemError` where it has not or nobody knows in time.
+
+    The one that the request made: by now it may be paid, and the subscription may have another.
+    """
     loop = asyncio.get_running_loop()
     ends = loop.time() + BILL_PATIENCE_SECONDS
     while loop.time() < ends:
-        invoice = None
-        if one.invoice_id is not None:
-            invoice = await services.reads.invoice(principal.merchant.id, one.invoice_id)
+        invoice = await services.reads.invoice(principal.merchant.id, invoice_id)
         if invoice is not None and (invoice.sequence > 0 or invoice.attention is not None):
             refused = not_issued(invoice)
             if refused is not None:
                 raise TolemError(refused[0], details=refused[1])
             return services.apipay.invoice(invoice)
         await asyncio.sleep(_LOOK_SECONDS)
-        one = await _read(services, principal, one.id)
     raise TolemError(Code.ENGINE_SLOW)

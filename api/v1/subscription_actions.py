@@ -94,7 +94,7 @@ class SubscriptionActionController(Controller):
         if kept is not None:
             return kept
         change = await _change(services, principal, one, asked)
-        if change == ChangeSubscription(at_once=change.at_once):
+        if change.empty:
             return shown(services, one, wish.request_id)
         return await act(services, principal, wish, change)
 
@@ -247,14 +247,35 @@ def _as_skipped(principal: Principal, one: Subscription) -> Subscription:
 async def _change(
     services: Services, principal: Principal, one: Subscription, asked: SubscriptionUpdate
 ) -> ChangeSubscription:
+    order_id = asked.external_order_id
     return ChangeSubscription(
         terms=await _terms(services, principal, one, asked),
         plan=_plan(one, asked),
         dunning=_dunning(one, asked),
         at_once=asked.apply is Apply.NOW,
         metadata=None if asked.metadata is UNSET else asked.metadata or {},
-        external_order_id=fields.optional_text(_given(asked.external_order_id)),
+        external_order_id=None if order_id is UNSET else fields.optional_text(order_id) or "",
+        kept=kept_fields(asked),
     )
+
+
+# Fields that travel with others, and what they are called there.
+_TOGETHER = {
+    "description": "description",
+    "billing_period": "period",
+    "ends_at": "ends_at",
+    "total_cycles": "total_cycles",
+    "max_retry_attempts": "max_retry_attempts",
+    "retry_interval_hours": "retry_interval_hours",
+    "grace_period_days": "grace_period_days",
+    "missed_periods": "missed",
+}
+
+
+def kept_fields(asked: SubscriptionUpdate) -> list[str]:
+    """What was not asked for stays as it stands when the change is decided, not as it was read here."""
+    kept = [own for name, own in _TOGETHER.items() if getattr(asked, name) is UNSET]
+    return kept if asked.amount is not UNSET or asked.cart_items is not UNSET else ["amount", *kept]
 
 
 async def _terms(
@@ -296,7 +317,7 @@ def _plan(one: Subscription, asked: SubscriptionUpdate) -> Plan | None:
         ends_at=None if ends_at is None else checked_moment(ends_at),
         total_cycles=calendar.total_cycles if asked.total_cycles is UNSET else asked.total_cycles,
     )
-    faults = plan_faults(plan, one.standing.started_at)
+    faults = plan_faults(plan, one.standing.started_at, bill_immediately=one.bill_immediately)
     if faults:
         raise invalid(*faults)
     return plan

@@ -275,7 +275,8 @@ def _wrong_together(principal: Principal, data: Draft[SubscriptionCreate]) -> li
     if (data.errors or wrong) and data.get("test_clock") is None:
         started_at = data.get("started_at")
         start = checked_moment(started_at) if isinstance(started_at, datetime) else None
-        wrong += date_faults(plan_of_draft(data), start, principal.database_now)
+        at_once = data.get("bill_immediately") is True
+        wrong += date_faults(plan_of_draft(data), start, principal.database_now, bill_immediately=at_once)
     return wrong
 
 

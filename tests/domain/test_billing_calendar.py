@@ -232,6 +232,15 @@ def test_every_fault_of_a_plan_is_named(plan: Plan, fields: list[str]) -> None:
     assert [fault.field for fault in plan_faults(plan, datetime(2026, 1, 15, tzinfo=UTC))] == fields
 
 
+def test_a_first_period_at_the_start_itself_lies_before_an_end_that_no_billing_day_does() -> None:
+    start = datetime(2026, 1, 15, 5, tzinfo=UTC)
+    plan = Plan(day=14, ends_at=datetime(2026, 2, 1, tzinfo=UTC))
+    assert [fault.field for fault in plan_faults(plan, start)] == ["ends_at"]
+    assert plan_faults(plan, start, bill_immediately=True) == []
+    nothing = Plan(day=14, ends_at=start)
+    assert [fault.field for fault in plan_faults(nothing, start, bill_immediately=True)] == ["ends_at"]
+
+
 def test_the_longest_plan_has_dates_to_its_end() -> None:
     start = LATEST - timedelta(seconds=1)
     plan = Plan(period=BillingPeriod.YEARLY, total_cycles=MOST_CYCLES)

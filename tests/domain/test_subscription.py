@@ -15,6 +15,7 @@ from domain.subscription import (
     ChargeCanceled,
     ChargeFailed,
     ChargeFaulted,
+    ChargeKnown,
     ChargePaid,
     ChargeRef,
     Dunning,
@@ -107,8 +108,13 @@ def test_faults_burn_nothing_and_change_no_state_however_many() -> None:
 
 def test_an_unknown_outcome_is_waited_for_without_a_second_bill() -> None:
     one = fresh(BillingPeriod.DAILY)
+    out = one.standing.open
+    assert out is not None
     assert one.outcome("unknown") == []
     assert one.sleep(10 * DAY) == []
+    assert one.standing.open == msgspec.structs.replace(out, unknown=True)
+    one.happen(ChargeKnown(ref=out.ref))
+    assert one.standing.open == out
     assert one.next == Wait()
     assert len(one.bills) == 1
     told = one.outcome("paid")

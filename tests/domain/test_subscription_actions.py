@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from domain.billing_calendar import BillingPeriod, Plan
@@ -105,6 +106,16 @@ def test_canceled_at_the_periods_end_it_bills_no_more_and_ends_there() -> None:
     assert list(one.books) == [1]
 
 
+def test_a_pause_does_not_outlast_a_cancellation_at_the_periods_end() -> None:
+    one = fresh()
+    one.outcome("paid")
+    one.wish(Cancel(at_period_end=True))
+    one.wish(Pause())
+    assert one.wake() == [Told(what=Tell.CANCELED)]
+    assert one.now == datetime(2026, 2, 28, 5, 0, tzinfo=UTC)
+    assert (state_of(one), list(one.books)) == (State.CANCELED, [1])
+
+
 def test_a_cancellation_at_the_periods_end_can_be_taken_back() -> None:
     one = fresh()
     one.outcome("paid")
@@ -162,6 +173,17 @@ def test_skipping_an_open_period_withdraws_its_bill_and_forgives_it() -> None:
     assert one.next == Withdraw(ref=ChargeRef(number=1, charge=2))
     one.outcome("canceled")
     assert (state_of(one), one.why) == (State.ACTIVE, {1: SkipReason.MERCHANT})
+
+
+@pytest.mark.parametrize("kind", ["expired", "canceled", "faulted"])
+def test_a_skipped_period_stays_skipped_through_a_pause(kind: str) -> None:
+    one = fresh()
+    one.wish(SkipPeriod())
+    one.wish(Pause())
+    one.wish(Resume())
+    one.outcome(kind)
+    assert (state_of(one), one.why, one.standing.open) == (State.ACTIVE, {1: SkipReason.MERCHANT}, None)
+    assert len(one.bills) == 1
 
 
 def test_a_merchant_who_cancels_the_bill_skips_its_period() -> None:
@@ -256,6 +278,16 @@ def test_another_rhythm_skips_what_waited_behind_an_open_period() -> None:
     one.wish(Change(plan=Plan(period=BillingPeriod.WEEKLY)))
     assert one.why == dict.fromkeys((2, 3, 4), SkipReason.EARLIER_OPEN)
     assert due(one) == [START + 4 * DAY]
+
+
+@pytest.mark.parametrize("plan", [Plan(total_cycles=9), Plan(ends_at=START + 9 * DAY), Plan()], ids=["cycles", "end", "none"])
+def test_other_limits_alone_skip_nothing_that_waited_behind_an_open_period(plan: Plan) -> None:
+    one = fresh(BillingPeriod.DAILY, cycles=30)
+    one.sleep(3 * DAY)
+    one.wish(Change(plan=msgspec.structs.replace(plan, period=BillingPeriod.DAILY)))
+    one.outcome("paid")
+    assert one.why == dict.fromkeys((2, 3), SkipReason.EARLIER_OPEN)
+    assert one.live == ChargeRef(number=4, charge=1)
 
 
 def test_another_day_before_the_first_bill_never_lies_in_the_past() -> None:

@@ -161,3 +161,29 @@ async def test_what_is_wrong_is_named(shop: Shop) -> None:
     answer = await shop.test.post("/api/recurring-invoices", json=right | {"end_date": "9999-12-31"})
     assert set(refused(answer, 422, Code.INVALID_REQUEST)["errors"]) == {"end_date"}
     refused(await shop.test.put(f"/api/recurring-invoices/{2**70}", json={"amount": 5}), 404, Code.NOT_FOUND)
+
+
+async def test_a_change_that_is_repeated_with_its_key_is_one(shop: Shop) -> None:
+    made = await recurring(shop, start_date=(today() + timedelta(days=5)).isoformat())
+    path, headers = f"/api/recurring-invoices/{made['id']}", {"Idempotency-Key": fresh_key()}
+    body = {"amount": 7500, "interval": "weekly"}
+    first = await shop.test.put(path, json=body, headers=headers)
+    assert (first.status_code, first.json()["interval"]) == (200, "weekly")
+    again = await shop.test.put(path, json=body, headers=headers)
+    assert (again.status_code, again.json()) == (200, first.json()), again.text
+    refused(await shop.test.put(path, json={"amount": 1}, headers=headers), 422, Code.IDEMPOTENCY_KEY_REUSED)
+
+
+async def test_billing_now_repeated_with_its_key_shows_the_same_bill_though_it_is_paid(shop: Shop) -> None:
+    made = await recurring(shop, interval="daily", start_date=(today() + timedelta(days=2)).isoformat())
+    path, headers = f"/api/recurring-invoices/{made['id']}/bill-now", {"Idempotency-Key": fresh_key()}
+    bill = (await shop.test.post(path, headers=headers)).json()
+    assert (await shop.simulate(bill["tolem_id"], "paid")).status_code == 200
+
+    async def nothing_open() -> bool:
+        ours = await shop.test.get(f"/api/v1/subscriptions/{made['tolem_id']}")
+        return bool(ours.json()["open_period"] is None)
+
+    await until(nothing_open, "the period to be paid")
+    again = await shop.test.post(path, headers=headers)
+    assert (again.status_code, again.json()["id"], again.json()["status"]) == (200, bill["id"], "paid"), again.text

@@ -16,6 +16,7 @@ from domain.invoice import State as InvoiceState
 from domain.subscription import ChargeRef, Dunning, MissedPolicy
 from domain.subscription_record import Asked, NewTerms
 from kaspi.errors import KaspiMisconfigured, KaspiOutcomeUnknown, KaspiRefused
+from tests.db.books import issued
 from tests.support.waiting import until
 from tests.workflows.subscription_stage import (
     AMOUNT,
@@ -158,14 +159,31 @@ async def test_an_unknown_outcome_waits(
     one = await new_subscription(real_time=True, is_sandbox=False, started_at=datetime.now(UTC) + timedelta(days=1))
     subscription_stage.bank.creates[one.shop.id].append(KaspiOutcomeUnknown("remote/create", "timeout"))
     await one.act(BillSubscriptionNow())
-
-    async def unknown() -> bool:
-        open_ = (await one.row()).standing.open
-        return open_ is not None and open_.unknown
-
-    await until(unknown, "the doubt")
+    await until_unknown(one, True)
     await refused(one, BillSubscriptionNow(), Code.CHARGE_IN_FLIGHT)
     assert await one.bills() == [(1, 1, "processing")]
+
+
+async def test_a_doubt_ends_where_the_bill_is_found(
+    new_subscription: NewSubscription, subscription_stage: SubscriptionStage
+) -> None:
+    one = await new_subscription(real_time=True, is_sandbox=False, started_at=datetime.now(UTC) + timedelta(days=1))
+    subscription_stage.bank.creates[one.shop.id].append(KaspiOutcomeUnknown("remote/create", "timeout"))
+    await one.act(BillSubscriptionNow())
+    await until_unknown(one, True)
+    (bill,) = await one.stage.books.fetch("select id from invoices where subscription_id = :id", id=one.id)
+    found = msgspec.structs.replace(issued(), deadline=datetime.now(UTC) + timedelta(days=30))
+    await one.shop.book(bill["id"], "adopted", InvoiceState.PENDING, issued=found, clear_attention=True)
+    await one.stage.engine.resume_invoice(await one.stage.books.watches.order(one.shop.id, bill["id"]))
+    await until_unknown(one, False)
+
+
+async def until_unknown(one: StagedSubscription, expected: object) -> None:
+    async def so() -> bool:
+        open_ = (await one.row()).standing.open
+        return open_ is not None and open_.unknown is expected
+
+    await until(so, f"the outcome to be unknown: {expected}")
 
 
 async def test_pause_and_resume(new_subscription: NewSubscription) -> None:

@@ -2,9 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from db.endpoints import Asker
 from domain.billing_calendar import Plan
 from domain.subscription import Dunning
-from tests.workflows.subscription_stage import START, NewSubscription, script
+from domain.subscription_record import TestClock
+from tests.support.waiting import until
+from tests.workflows.subscription_stage import START, NewSubscription, SubscriptionStage, script
 from workflows.subscription_messages import PauseSubscription, ResumeSubscription
 
 MONTH = timedelta(days=31)
@@ -62,3 +67,30 @@ async def test_a_pause_bills_nothing_and_resume_no_burst(new_subscription: NewSu
     assert await one.told() == [
         "payment_succeeded", "paused", "period_skipped", "resumed", "payment_succeeded",
     ]  # fmt: skip
+
+
+async def test_a_clock_that_is_sent_on_the_moment_it_is_ready_goes_on(
+    new_subscription: NewSubscription, subscription_stage: SubscriptionStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await new_subscription(started_at=START)
+    clocks, engine, clock_id = subscription_stage.clocks, subscription_stage.engine, one.order.test_clock_id
+    assert clock_id is not None
+    reached, asker = clocks.reached, Asker(merchant_id=one.shop.id, key_id="key_1", sandbox_only=True)
+
+    async def reached_and_sent_on(merchant_id: str, id_: str) -> TestClock | None:
+        # Who reads that it is ready does not wait for the run of its workflow to be over.
+        monkeypatch.undo()
+        clock = await reached(merchant_id, id_)
+        await clocks.advance(asker, id_, MONTH)
+        await engine.advance_clock(merchant_id, id_)
+        return clock
+
+    monkeypatch.setattr(clocks, "reached", reached_and_sent_on)
+    await one.advance(timedelta(days=1))
+
+    async def arrived() -> bool:
+        clock = await clocks.clock(one.shop.id, clock_id)
+        return clock is not None and (clock.state, clock.now_at) == ("ready", START + timedelta(days=1) + MONTH)
+
+    await until(arrived, "the clock to come to its second target")
+    assert await one.periods() == [(1, "paid", None), (2, "paid", None)]
