@@ -121,7 +121,8 @@ def routes() -> list[Any]:
     )
     # ApiPay's contract has a description of its own.
     apipay = Router("/", route_handlers=ROUTES, include_in_schema=False)
-    api = Router("/api", route_handlers=[v1, verify_organization, apipay], dependencies=dependencies)
+    handlers = [v1, verify_organization, apipay]
+    api = Router("/api", route_handlers=handlers, dependencies=dependencies, guards=[auth.key_needed])
     return [api, live, ready, payment_page, error_pages, guide_list, guide_page, docs.assets_router()]
 
 
