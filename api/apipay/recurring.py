@@ -12,7 +12,7 @@ from api.apipay.bodies import MAX_NUMBER, checked_phone
 from api.apipay.invoices import endpoint_of
 from api.apipay.recurring_bodies import RecurringChange, RecurringRequest, dates_of, description_of
 from api.apipay.responses import errors
-from api.auth import sees_sandbox_only
+from api.apipay.visible import sandbox_of
 from api.bodies import JsonBody, JsonRequest
 from api.optional_body import BodyOptional
 from api.request_ids import request_id_of
@@ -25,7 +25,7 @@ from db.reads import KeptAnswer
 from db.subscription_reads import SubscriptionFilter
 from domain.billing_calendar import BillingPeriod, Plan
 from domain.errors import Code, TolemError
-from domain.merchant import Mode, Principal
+from domain.merchant import Principal
 from domain.money import parse_amount
 from domain.subscription import Dunning
 from domain.subscription_record import NewTerms, Subscription
@@ -80,7 +80,7 @@ class ApiPayRecurring(Controller):
             cart=None,
             description=description_of(data),
             external_order_id=None,
-            is_sandbox=principal.mode is Mode.TEST,
+            is_sandbox=sandbox_of(principal),
             plan=plan,
             dunning=Dunning(),
             started_at=started,
@@ -110,7 +110,7 @@ class ApiPayRecurring(Controller):
         wanted = SubscriptionFilter(
             states=None if status is None else states_of(status),
             periods=SHOWN,
-            is_sandbox=True if sees_sandbox_only(principal) else None,
+            is_sandbox=sandbox_of(principal),
             offset=query.offset_of(page, per_page),
             limit=per_page,
         )
@@ -265,10 +265,10 @@ class ApiPayRecurring(Controller):
 
 
 async def _numbered(services: Services, principal: Principal, number: int) -> Subscription:
-    """404 for a number there is none of, for a live one under a test key, and for an interval ApiPay does not know."""
+    """404 for a number there is none of, for one of the other mode, and for an interval ApiPay does not know."""
     known = 0 < number <= MAX_NUMBER
     found = await services.subscriptions.subscription_by_number(principal.merchant.id, number) if known else None
-    if found is None or found.period not in SHOWN or (sees_sandbox_only(principal) and not found.is_sandbox):
+    if found is None or found.period not in SHOWN or found.is_sandbox is not sandbox_of(principal):
         raise TolemError(Code.NOT_FOUND)
     return found
 
