@@ -89,7 +89,7 @@ class ApiPayInvoices(Controller):
         wanted = InvoiceFilter(
             states=None if words is None else states_of(words),
             is_sandbox=sandbox_of(principal),
-            search=query.clean_search(search),
+            order_search=query.clean_search(search),
             date_from=since,
             date_to=before,
             offset=query.offset_of(page, per_page),

@@ -146,6 +146,8 @@ async def test_lists_are_filtered_and_paged_in_their_way(newcomer: Shop) -> None
     assert first["meta"] == {"current_page": 1, "per_page": 2, "total": 3, "has_more": True}
     assert [one["id"] for one in (await listed("page=2&per_page=2&search=list-"))["data"]] == numbers[:1]
     assert (await listed("search=list-"))["meta"]["per_page"] == 10
+    # The number of a bill is not the number of an order.
+    assert [one["id"] for one in (await listed(f"search={numbers[0]}"))["data"]].count(numbers[0]) == 0
     assert [one["id"] for one in (await listed("status[]=cancelled&search=list-"))["data"]] == numbers[:1]
     both = await listed("status[0]=cancelled&status[1]=pending&search=list-")
     assert both["meta"]["total"] == 3
