@@ -21,6 +21,7 @@ from api.subscribing import AskedSubscription, make_subscription
 from contracts.apipay_json import InvoiceJson
 from contracts.apipay_recurring import SHOWN, RecurringJson, RecurringPageJson, RecurringStatus, recurring, states_of
 from contracts.issuing import not_issued
+from contracts.v1_subscriptions import newest_bill
 from db.reads import KeptAnswer
 from db.subscription_reads import SubscriptionFilter
 from domain.billing_calendar import BillingPeriod, Plan
@@ -239,8 +240,12 @@ class ApiPayRecurring(Controller):
         """POST /recurring-invoices/{id}/bill-now."""
         one = await _numbered(services, principal, recurring_id)
         what = BillSubscriptionNow()
-        after = await _act(request, services, principal, one, idempotency_key, "bill-now", what)
-        return await _bill(services, principal, after)
+        answer = await _done(request, services, principal, one, idempotency_key, "bill-now", what)
+        # Not the newest bill that there is by now: this one may be paid, or an older request's.
+        invoice_id = newest_bill(answer)
+        if invoice_id is None:
+            raise AssertionError("a period that was just billed shows its bill")
+        return await _bill(services, principal, invoice_id)
 
     @post(
         "/{recurring_id:int}/skip-period",
@@ -280,6 +285,25 @@ async def _read(services: Services, principal: Principal, subscription_id: str) 
     return found
 
 
+async def _done(
+    request: AnyRequest,
+    services: Services,
+    principal: Principal,
+    one: Subscription,
+    idempotency_key: str | None,
+    name: str,
+    what: Act,
+    *parts: Any,
+) -> bytes:
+    """v1's answer right after it was done; a key is the same key as at v1's action, and gives what it gave before."""
+    key = idempotency.checked(idempotency_key)
+    operation = f"subscriptions.{name}"
+    wish = Wish(one=one, operation=operation, parts=parts, key=key, request_id=request_id_of(request.scope))
+    answer = await kept_action(services, principal, wish) or await act(services, principal, wish, what)
+    content: bytes = answer.content
+    return content
+
+
 async def _act(
     request: AnyRequest,
     services: Services,
@@ -290,12 +314,8 @@ async def _act(
     what: Act,
     *parts: Any,
 ) -> Subscription:
-    """The subscription as it stands after it; a key is the same key as at v1's action."""
-    key = idempotency.checked(idempotency_key)
-    operation = f"subscriptions.{name}"
-    wish = Wish(one=one, operation=operation, parts=parts, key=key, request_id=request_id_of(request.scope))
-    if await kept_action(services, principal, wish) is None:
-        await act(services, principal, wish, what)
+    """The subscription as it stands after it."""
+    await _done(request, services, principal, one, idempotency_key, name, what, *parts)
     return await _read(services, principal, one.id)
 
 
@@ -319,19 +339,16 @@ def _change(one: Subscription, asked: RecurringChange) -> ChangeSubscription:
     return ChangeSubscription(terms=terms, plan=plan)
 
 
-async def _bill(services: Services, principal: Principal, one: Subscription) -> InvoiceJson:
-    """The bill that was just decided, once the bank has it; `TolemError` where it has not or nobody knows in time."""
+async def _bill(services: Services, principal: Principal, invoice_id: str) -> InvoiceJson:
+    """The bill that was decided, once the bank has it; `TolemError` where it has not or nobody knows in time."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + BILL_PATIENCE_SECONDS
     while loop.time() < ends:
-        invoice = None
-        if one.invoice_id is not None:
-            invoice = await services.reads.invoice(principal.merchant.id, one.invoice_id)
+        invoice = await services.reads.invoice(principal.merchant.id, invoice_id)
         if invoice is not None and (invoice.sequence > 0 or invoice.attention is not None):
             refused = not_issued(invoice)
             if refused is not None:
                 raise TolemError(refused[0], details=refused[1])
             return services.apipay.invoice(invoice)
         await asyncio.sleep(_LOOK_SECONDS)
-        one = await _read(services, principal, one.id)
     raise TolemError(Code.ENGINE_SLOW)

@@ -161,3 +161,22 @@ async def test_what_is_wrong_is_named(shop: Shop) -> None:
     answer = await shop.test.post("/api/recurring-invoices", json=right | {"end_date": "9999-12-31"})
     assert set(refused(answer, 422, Code.INVALID_REQUEST)["errors"]) == {"end_date"}
     refused(await shop.test.put(f"/api/recurring-invoices/{2**70}", json={"amount": 5}), 404, Code.NOT_FOUND)
+
+
+async def test_billing_now_again_with_the_same_key_answers_with_the_same_bill_also_once_it_is_paid(shop: Shop) -> None:
+    made = await recurring(shop, interval="daily", start_date=(today() + timedelta(days=2)).isoformat())
+    path, headers = f"/api/recurring-invoices/{made['id']}/bill-now", {"Idempotency-Key": fresh_key()}
+    first = await shop.test.post(path, headers=headers)
+    assert first.status_code == 200, first.text
+    bill = first.json()
+    assert (await shop.simulate(bill["tolem_id"], "paid")).status_code == 200
+
+    async def over() -> bool:
+        found = (await shop.test.get(f"/api/v1/subscriptions/{made['tolem_id']}")).json()
+        return found["open_period"] is None
+
+    await until(over, "the period to be paid")
+    again = await shop.test.post(path, headers=headers)
+    assert again.status_code == 200, again.text
+    assert (again.json()["id"], again.json()["status"]) == (bill["id"], "paid")
+    await acted(shop, made, "cancel")
