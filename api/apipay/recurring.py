@@ -10,7 +10,14 @@ from api.acting import Wish, act, kept_action
 from api.apipay import query
 from api.apipay.bodies import MAX_NUMBER, checked_phone
 from api.apipay.invoices import endpoint_of
-from api.apipay.recurring_bodies import RecurringChange, RecurringRequest, dates_of, description_of
+from api.apipay.recurring_bodies import (
+    RecurringChange,
+    RecurringRequest,
+    asked_start,
+    description_of,
+    plan_of,
+    start_of,
+)
 from api.apipay.responses import errors
 from api.apipay.visible import sandbox_of
 from api.bodies import JsonBody, JsonRequest
@@ -74,7 +81,6 @@ class ApiPayRecurring(Controller):
         idempotency_key: Key = None,
     ) -> Response[Any]:
         """POST /recurring-invoices."""
-        started, plan = dates_of(data, principal.database_now)
         asked = AskedSubscription(
             phone=checked_phone(data.phone_number),
             amount=parse_amount(data.amount),
@@ -82,9 +88,9 @@ class ApiPayRecurring(Controller):
             description=description_of(data),
             external_order_id=None,
             is_sandbox=sandbox_of(principal),
-            plan=plan,
+            plan=plan_of(data),
             dunning=Dunning(),
-            started_at=started,
+            started_at=asked_start(data),
             bill_immediately=False,
             metadata={},
             test_clock=None,
@@ -92,7 +98,14 @@ class ApiPayRecurring(Controller):
             endpoint_id=await endpoint_of(services, principal, data.webhook_id),
         )
         key = idempotency.checked(idempotency_key)
-        made = await make_subscription(services, principal, asked, key=key, request_id=request_id_of(request.scope))
+        made = await make_subscription(
+            services,
+            principal,
+            asked,
+            key=key,
+            request_id=request_id_of(request.scope),
+            start=lambda now: start_of(data, now),
+        )
         again = isinstance(made, KeptAnswer)
         id_ = made.resource_id if isinstance(made, KeptAnswer) else made.subscription.id
         stands = await _read(services, principal, id_)
