@@ -152,6 +152,8 @@ async def test_lists_are_filtered_and_paged_in_their_way(newcomer: Shop) -> None
     both = await listed("status[0]=cancelled&status[1]=pending&search=list-")
     assert both["meta"]["total"] == 3
     assert (await listed("date_to=2020-01-01"))["data"] == []
+    # A form in which nothing was chosen.
+    assert (await listed("search=    assert (await listed("date_to=2020-01-01"))["data"] == []status[]=&status[0]=&date_from=&date_to=&page=&per_page"))["meta"]["current_page"] == 1
     for query, field in (
         ("per_page=101", "per_page"),
         ("page=0", "page"),
@@ -160,6 +162,7 @@ async def test_lists_are_filtered_and_paged_in_their_way(newcomer: Shop) -> None
         ("date_from=yesterday", "date_from"),
         ("search=" + "x" * 101, "search"),
         ("page=1000&per_page=100", "page"),
+        ("per_page=0        ("page=1000&per_page=100", "page"),status[]=", "per_page"),
     ):
         body = refused(await newcomer.test.get(f"/api/invoices?{query}"), 422, Code.INVALID_REQUEST)
         assert any(name.startswith(field) for name in body["errors"]), (query, body)
