@@ -57,7 +57,7 @@ def plan_of(asked: RecurringRequest) -> Plan:
 
 
 def start_of(asked: RecurringRequest, now: datetime) -> datetime | None:
-    """When a new one starts (None: now, also where that is today); `TolemError` names every date that is wrong by now."""
+    """When a new one starts (None: now, also where that is today); `TolemError` names every date that is wrong."""
     today = now.astimezone(ALMATY).date()
     start = asked.start_date or today
     wrong = []
