@@ -1,5 +1,6 @@
 """Beginning a subscription: one round trip to the engine, and an answer that is true whatever happened."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -52,9 +53,18 @@ async def create_subscription(
 
 
 async def make_subscription(
-    services: Services, principal: Principal, asked: AskedSubscription, *, key: str | None, request_id: str
+    services: Services,
+    principal: Principal,
+    asked: AskedSubscription,
+    *,
+    key: str | None,
+    request_id: str,
+    start: Callable[[datetime], datetime | None] | None = None,
 ) -> CreatedSubscription | KeptAnswer:
-    """The subscription as it was recorded, or the answer that stands for the key; `TolemError` where there is none."""
+    """The subscription as it was recorded, or the answer that stands for the key; `TolemError` where there is none.
+
+    `start` says for a new one what moment its `started_at` means now (None: at once), where that depends on the day.
+    """
     print_ = fingerprint(principal.id_salt, OPERATION, *msgspec.structs.astuple(asked))
     mode = Mode.TEST if asked.is_sandbox else Mode.LIVE
     if key is not None:
@@ -63,6 +73,8 @@ async def make_subscription(
             return kept
     _must_be_possible(principal, asked)
     # Only now: what was right when a kept answer was given may have grown old, and prices may have changed.
+    if start is not None:
+        asked = msgspec.structs.replace(asked, started_at=start(principal.database_now))
     clock = await _clock(services, principal, asked)
     now = principal.database_now if clock is None else clock.now_at
     wrong = date_faults(asked.plan, asked.started_at, now, bill_immediately=asked.bill_immediately)

@@ -5,7 +5,7 @@ it does not have stands in `data`, as its own subscription events do: a handler 
 Ids are the merchant's own numbers, times have whole seconds.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -292,7 +292,8 @@ def _recurring(one: Subscription) -> RecurringJson:
         interval=one.period,
         status=_RECURRING[one.state],
         start_date=_day(one.started_at),
-        end_date=None if one.ends_at is None else _day(one.ends_at),
+        # It ends before that moment; their days are inclusive.
+        end_date=None if one.ends_at is None else _day(one.ends_at - timedelta(microseconds=1)),
         next_billing_date=None if one.next_billing_at is None else _day(one.next_billing_at),
         created_at=show(one.created_at),
     )

@@ -90,6 +90,8 @@ _FIELDS = {
     Code.REFUND_EXCEEDS_AVAILABLE: "amount",
     Code.LIMIT_REACHED: "idn",
 }
+# Rules that both contracts obey name fields as v1 does.
+_THEIRS = {"started_at": "start_date", "ends_at": "end_date"}
 _MALFORMED = "malformed_json"
 
 _WORDS: dict[State, Status] = {
@@ -142,7 +144,7 @@ def _errors(error: TolemError) -> dict[str, list[str]] | UnsetType:
         wrong = [FieldError(_FIELDS[error.code], error.code, error.message)]
     found: dict[str, list[str]] = {}
     for one in wrong:
-        found.setdefault(one.field or "body", []).append(one.message)
+        found.setdefault(_THEIRS.get(one.field, one.field) or "body", []).append(one.message)
     return found or UNSET
 
 

@@ -203,6 +203,20 @@ def detail(one: Subscription, statistics: Statistics) -> SubscriptionDetailJson:
     )
 
 
+class _Open(msgspec.Struct):
+    invoice_id: str | None
+
+
+class _Shown(msgspec.Struct):
+    open_period: _Open | None
+
+
+def newest_bill(answer: bytes) -> str | None:
+    """The id of the newest bill of the period that was open when this JSON of a subscription was made, if any."""
+    open_period = msgspec.json.decode(answer, type=_Shown).open_period
+    return None if open_period is None else open_period.invoice_id
+
+
 def period(one: SubscriptionPeriod) -> PeriodJson:
     """The JSON of a period."""
     return PeriodJson(

@@ -70,12 +70,16 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InvoiceFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list asks for; `after` is the last row of the page before (created_at, id)."""
+    """What a list asks for; `after` is the last row of the page before (created_at, id).
+
+    `search` looks in everything that names a bill, `order_search` in what the merchant wrote: order id and description.
+    """
 
     states: list[State] | None = None
     kinds: list[Kind] | None = None
     is_sandbox: bool | None = None
     search: str | None = None
+    order_search: str | None = None
     external_order_id: str | None = None
     subscription_id: str | None = None
     date_from: datetime | None = None
@@ -293,11 +297,18 @@ def _conditions(wanted: InvoiceFilter) -> tuple[str, dict[str, Any]]:
     if wanted.date_to is not None:
         add("created_at < :date_to", date_to=wanted.date_to)
     if wanted.search:
-        pattern = wanted.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         add(
             "(id = :search or external_order_id ilike :pattern or description ilike :pattern"
             " or phone like :pattern or number::text = :search)",
             search=wanted.search,
-            pattern=f"%{pattern}%",
+            pattern=_anywhere(wanted.search),
         )
+    if wanted.order_search:
+        add("(external_order_id ilike :order or description ilike :order)", order=_anywhere(wanted.order_search))
     return " and ".join(parts), values
+
+
+def _anywhere(text_: str) -> str:
+    """The pattern of what holds it; its own wildcards are letters."""
+    escaped = text_.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

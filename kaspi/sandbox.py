@@ -4,6 +4,7 @@ What it says goes through the same judges as the real bank's answers (`kaspi.jud
 nothing can come from it that could not come from Kaspi.
 """
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -108,13 +109,13 @@ class SandboxBank:
         return Sums(total=scene.paid, available=scene.available)
 
     async def give_back(self, payment_id: int, amount: int) -> int:
-        """As `sums`; the id is made from what was given back before."""
+        """As `sums`; the id is made from the payment and from what was given back of it before."""
         scene = self._refunded(Call.RETURN)
         if scene.scenario is Scenario.REFUND_REFUSED:
             _answer(Call.RETURN, -99000011)
         if amount > scene.available:
             _answer(Call.RETURN, -99000005)
-        return payment_id * 100 + scene.given_back % 100
+        return _return_id(payment_id, scene.given_back)
 
     def _refunded(self, call: Call) -> Scene:
         if self._scene is None:
@@ -123,6 +124,11 @@ class SandboxBank:
 
     async def ping(self) -> None:
         """There is nothing to ask."""
+
+
+def _return_id(payment_id: int, given_back: int) -> int:
+    """One for each refund of a payment: what was given back before it grows with each."""
+    return int.from_bytes(hashlib.sha256(f"{payment_id}:{given_back}".encode()).digest()[:6]) % 10**13
 
 
 def _answer(call: Call, code: int) -> None:

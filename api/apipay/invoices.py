@@ -9,8 +9,7 @@ from api import idempotency
 from api.apipay import query
 from api.apipay.bodies import MAX_NUMBER, InvoiceRequest, checked_phone, optional_text
 from api.apipay.responses import errors
-from api.apipay.visible import numbered_invoice
-from api.auth import sees_sandbox_only
+from api.apipay.visible import numbered_invoice, sandbox_of
 from api.bodies import JsonBody, JsonRequest
 from api.canceling import cancel_bill
 from api.creating import Bill, make_bill
@@ -22,7 +21,7 @@ from contracts.issuing import not_issued
 from db.reads import InvoiceFilter, KeptAnswer
 from domain.errors import Code, FieldError, TolemError, invalid
 from domain.invoice import OPEN, Invoice, Kind
-from domain.merchant import Mode, Principal
+from domain.merchant import Principal
 from domain.money import parse_amount
 
 
@@ -57,7 +56,7 @@ class ApiPayInvoices(Controller):
             kind=Kind.PHONE,
             amount=parse_amount(data.amount),
             phone=checked_phone(data.phone_number),
-            is_sandbox=principal.mode is Mode.TEST,
+            is_sandbox=sandbox_of(principal),
             description=optional_text(data.description),
             external_order_id=optional_text(data.external_order_id),
             endpoint_id=await endpoint_of(services, principal, data.webhook_id),
@@ -89,8 +88,8 @@ class ApiPayInvoices(Controller):
         since, before = query.days(date_from, date_to)
         wanted = InvoiceFilter(
             states=None if words is None else states_of(words),
-            is_sandbox=True if sees_sandbox_only(principal) else None,
-            search=query.clean_search(search),
+            is_sandbox=sandbox_of(principal),
+            order_search=query.clean_search(search),
             date_from=since,
             date_to=before,
             offset=query.offset_of(page, per_page),
@@ -130,7 +129,7 @@ async def endpoint_of(services: Services, principal: Principal, number: int | No
         return None
     known = 0 < number <= MAX_NUMBER
     found = await services.reads.endpoint_by_number(principal.merchant.id, number) if known else None
-    if found is None or found.is_sandbox != (principal.mode is Mode.TEST):
+    if found is None or found.is_sandbox is not sandbox_of(principal):
         raise invalid(FieldError("webhook_id", "not_found", "There is no such webhook for this key's mode."))
     return found.id
 

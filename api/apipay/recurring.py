@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import msgspec
 from litestar import Controller, Request, Response, get, post, put
 
 from api import idempotency
@@ -11,9 +10,16 @@ from api.acting import Wish, act, kept_action
 from api.apipay import query
 from api.apipay.bodies import MAX_NUMBER, checked_phone
 from api.apipay.invoices import endpoint_of
-from api.apipay.recurring_bodies import RecurringChange, RecurringRequest, dates_of, description_of
+from api.apipay.recurring_bodies import (
+    RecurringChange,
+    RecurringRequest,
+    asked_start,
+    description_of,
+    plan_of,
+    start_of,
+)
 from api.apipay.responses import errors
-from api.auth import sees_sandbox_only
+from api.apipay.visible import sandbox_of
 from api.bodies import JsonBody, JsonRequest
 from api.optional_body import BodyOptional
 from api.request_ids import request_id_of
@@ -22,11 +28,12 @@ from api.subscribing import AskedSubscription, make_subscription
 from contracts.apipay_json import InvoiceJson
 from contracts.apipay_recurring import SHOWN, RecurringJson, RecurringPageJson, RecurringStatus, recurring, states_of
 from contracts.issuing import not_issued
+from contracts.v1_subscriptions import newest_bill
 from db.reads import KeptAnswer
 from db.subscription_reads import SubscriptionFilter
 from domain.billing_calendar import BillingPeriod, Plan
 from domain.errors import Code, TolemError
-from domain.merchant import Mode, Principal
+from domain.merchant import Principal
 from domain.money import parse_amount
 from domain.subscription import Dunning
 from domain.subscription_record import NewTerms, Subscription
@@ -74,17 +81,16 @@ class ApiPayRecurring(Controller):
         idempotency_key: Key = None,
     ) -> Response[Any]:
         """POST /recurring-invoices."""
-        started, plan = dates_of(data, principal.database_now)
         asked = AskedSubscription(
             phone=checked_phone(data.phone_number),
             amount=parse_amount(data.amount),
             cart=None,
             description=description_of(data),
             external_order_id=None,
-            is_sandbox=principal.mode is Mode.TEST,
-            plan=plan,
+            is_sandbox=sandbox_of(principal),
+            plan=plan_of(data),
             dunning=Dunning(),
-            started_at=started,
+            started_at=asked_start(data),
             bill_immediately=False,
             metadata={},
             test_clock=None,
@@ -92,7 +98,14 @@ class ApiPayRecurring(Controller):
             endpoint_id=await endpoint_of(services, principal, data.webhook_id),
         )
         key = idempotency.checked(idempotency_key)
-        made = await make_subscription(services, principal, asked, key=key, request_id=request_id_of(request.scope))
+        made = await make_subscription(
+            services,
+            principal,
+            asked,
+            key=key,
+            request_id=request_id_of(request.scope),
+            start=lambda now: start_of(data, now),
+        )
         again = isinstance(made, KeptAnswer)
         id_ = made.resource_id if isinstance(made, KeptAnswer) else made.subscription.id
         stands = await _read(services, principal, id_)
@@ -111,7 +124,7 @@ class ApiPayRecurring(Controller):
         wanted = SubscriptionFilter(
             states=None if status is None else states_of(status),
             periods=SHOWN,
-            is_sandbox=True if sees_sandbox_only(principal) else None,
+            is_sandbox=sandbox_of(principal),
             offset=query.offset_of(page, per_page),
             limit=per_page,
         )
@@ -242,9 +255,12 @@ class ApiPayRecurring(Controller):
         """POST /recurring-invoices/{id}/bill-now."""
         one = await _numbered(services, principal, recurring_id)
         what = BillSubscriptionNow()
-        answer = await _answer(request, services, principal, one, idempotency_key, "bill-now", what)
-        billed = msgspec.json.decode(answer.content, type=_Billed)
-        return await _bill(services, principal, billed.open_period.invoice_id)
+        answer = await _done(request, services, principal, one, idempotency_key, "bill-now", what)
+        # Not the newest bill that there is by now: this one may be paid, or an older request's.
+        invoice_id = newest_bill(answer)
+        if invoice_id is None:
+            raise AssertionError("a period that was just billed shows its bill")
+        return await _bill(services, principal, invoice_id)
 
     @post(
         "/{recurring_id:int}/skip-period",
@@ -269,10 +285,10 @@ class ApiPayRecurring(Controller):
 
 
 async def _numbered(services: Services, principal: Principal, number: int) -> Subscription:
-    """404 for a number there is none of, for a live one under a test key, and for an interval ApiPay does not know."""
+    """404 for a number there is none of, for one of the other mode, and for an interval ApiPay does not know."""
     known = 0 < number <= MAX_NUMBER
     found = await services.subscriptions.subscription_by_number(principal.merchant.id, number) if known else None
-    if found is None or found.period not in SHOWN or (sees_sandbox_only(principal) and not found.is_sandbox):
+    if found is None or found.period not in SHOWN or found.is_sandbox is not sandbox_of(principal):
         raise TolemError(Code.NOT_FOUND)
     return found
 
@@ -282,6 +298,25 @@ async def _read(services: Services, principal: Principal, subscription_id: str) 
     if found is None:
         raise AssertionError("a subscription that was recorded is not there")
     return found
+
+
+async def _done(
+    request: AnyRequest,
+    services: Services,
+    principal: Principal,
+    one: Subscription,
+    idempotency_key: str | None,
+    name: str,
+    what: Act,
+    *parts: Any,
+) -> bytes:
+    """v1's answer right after it was done; a key is the same key as at v1's action, and gives what it gave before."""
+    key = idempotency.checked(idempotency_key)
+    operation = f"subscriptions.{name}"
+    wish = Wish(one=one, operation=operation, parts=parts, key=key, request_id=request_id_of(request.scope))
+    answer = await kept_action(services, principal, wish) or await act(services, principal, wish, what)
+    content: bytes = answer.content
+    return content
 
 
 async def _act(
@@ -295,26 +330,8 @@ async def _act(
     *parts: Any,
 ) -> Subscription:
     """The subscription as it stands after it."""
-    await _answer(request, services, principal, one, idempotency_key, name, what, *parts)
+    await _done(request, services, principal, one, idempotency_key, name, what, *parts)
     return await _read(services, principal, one.id)
-
-
-async def _answer(
-    request: AnyRequest,
-    services: Services,
-    principal: Principal,
-    one: Subscription,
-    idempotency_key: str | None,
-    name: str,
-    what: Act,
-    *parts: Any,
-) -> Response[Any]:
-    """What v1 answers to the action; a key is the same key there."""
-    key = idempotency.checked(idempotency_key)
-    operation = f"subscriptions.{name}"
-    wish = Wish(one=one, operation=operation, parts=parts, key=key, request_id=request_id_of(request.scope))
-    kept = await kept_action(services, principal, wish)
-    return kept if kept is not None else await act(services, principal, wish, what)
 
 
 def _change(one: Subscription, asked: RecurringChange) -> ChangeSubscription:
@@ -341,21 +358,8 @@ def _change(one: Subscription, asked: RecurringChange) -> ChangeSubscription:
     return ChangeSubscription(terms=terms, plan=plan, kept=kept)
 
 
-class _BilledPeriod(msgspec.Struct):
-    invoice_id: str
-
-
-class _Billed(msgspec.Struct):
-    """Of v1's answer to `bill-now`: the subscription at the moment the bill was decided."""
-
-    open_period: _BilledPeriod
-
-
 async def _bill(services: Services, principal: Principal, invoice_id: str) -> InvoiceJson:
-    """A bill that was decided, once the bank has it; `TolemError` where it has not or nobody knows in time.
-
-    The one that the request made: by now it may be paid, and the subscription may have another.
-    """
+    """The bill that was decided, once the bank has it; `TolemError` where it has not or nobody knows in time."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + BILL_PATIENCE_SECONDS
     while loop.time() < ends:

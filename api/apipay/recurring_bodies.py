@@ -42,8 +42,22 @@ class RecurringChange(RequestBody, kw_only=True):
     interval: Interval | None = None
 
 
-def dates_of(asked: RecurringRequest, now: datetime) -> tuple[datetime | None, Plan]:
-    """When it starts (None: now) and its plan; `TolemError` names every wrong date."""
+def asked_start(asked: RecurringRequest) -> datetime | None:
+    """The moment that its `start_date` names, whatever day it is now; None is now."""
+    return None if asked.start_date is None else datetime.combine(asked.start_date, BILLING_TIME, ALMATY)
+
+
+def plan_of(asked: RecurringRequest) -> Plan:
+    """Its interval and its end; `TolemError` for a day that is no moment."""
+    try:
+        after = None if asked.end_date is None else datetime.combine(asked.end_date + timedelta(days=1), time(), ALMATY)
+    except OverflowError:
+        raise invalid(FieldError("end_date", "invalid", "Is out of range.")) from None
+    return Plan(period=BillingPeriod(asked.interval), ends_at=after)
+
+
+def start_of(asked: RecurringRequest, now: datetime) -> datetime | None:
+    """When a new one starts (None: now, also where that is today); `TolemError` names every date that is wrong."""
     today = now.astimezone(ALMATY).date()
     start = asked.start_date or today
     wrong = []
@@ -55,12 +69,7 @@ def dates_of(asked: RecurringRequest, now: datetime) -> tuple[datetime | None, P
         wrong.append(FieldError("start_date", "invalid", "Must not be more than five years ahead."))
     if wrong:
         raise invalid(*wrong)
-    try:
-        after = None if asked.end_date is None else datetime.combine(asked.end_date + timedelta(days=1), time(), ALMATY)
-    except OverflowError:
-        raise invalid(FieldError("end_date", "invalid", "Is out of range.")) from None
-    started = None if start == today else datetime.combine(start, BILLING_TIME, ALMATY)
-    return started, Plan(period=BillingPeriod(asked.interval), ends_at=after)
+    return None if start == today else asked_start(asked)
 
 
 def description_of(asked: RecurringRequest | RecurringChange) -> str | None:

@@ -9,8 +9,7 @@ from api import idempotency
 from api.apipay import query
 from api.apipay.bodies import RefundRequest, optional_text
 from api.apipay.responses import errors
-from api.apipay.visible import numbered_invoice, numbered_refund
-from api.auth import sees_sandbox_only
+from api.apipay.visible import numbered_invoice, numbered_refund, sandbox_of
 from api.bodies import JsonBody
 from api.optional_body import BodyOptional
 from api.refunding import AskedRefund, make_refund
@@ -97,7 +96,7 @@ class ApiPayRefunds(Controller):
     ) -> RefundPageJson:
         """GET /refunds."""
         wanted = RefundFilter(
-            is_sandbox=True if sees_sandbox_only(principal) else None,
+            is_sandbox=sandbox_of(principal),
             offset=query.offset_of(page, per_page),
             limit=per_page,
         )

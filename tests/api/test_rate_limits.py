@@ -84,3 +84,42 @@ async def test_what_needs_no_key_and_keys_without_a_limit_are_not_limited(books:
             mine = await client.get(f"{urls[0]}/api/v1/me", headers={"X-API-Key": key})
             assert [one.status_code for one in (health, docs, mine)] == [200] * 3
             assert not any("ratelimit" in name for one in (health, docs, mine) for name in one.headers)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/api/v1/invoices", b"{", 400),
+        ("/api/v1/webhooks", b'{"url": 1}', 400),
+        ("/api/invoices", b"{", 400),
+        ("/api/invoices", b'{"amount": -1}', 422),
+        ("/api/recurring-invoices", b"[]", 422),
+        ("/api/organizations/verify", b"{}", 422),
+    ],
+)
+async def test_a_body_is_read_only_for_a_key_that_may_ask(
+    books: Books, urls: tuple[str, str], path: str, body: bytes, status: int
+) -> None:
+    """So that wrong bodies are counted like any request, and who has no key learns nothing of bodies."""
+    key = await limited_key(books, RateLimit(1, 2))
+    headers = {"Content-Type": "application/json", "X-API-Key": key}
+    async with httpx.AsyncClient(base_url=urls[0], trust_env=False) as client:
+        seen = [await client.post(path, content=body, headers=headers) for _ in range(3)]
+        assert [one.status_code for one in seen] == [status, status, 429]
+        assert [one.headers["x-ratelimit-remaining"] for one in seen] == ["1", "0", "0"]
+        assert "retry-after" in seen[2].headers
+        assert (await client.post(path, content=body, headers=headers | {"X-API-Key": "tk_test_x"})).status_code == 401
+        assert (await client.post(path, content=body)).status_code == 401
+
+
+async def test_wrong_parameters_are_counted_and_which_methods_there_are_needs_no_key(
+    books: Books, urls: tuple[str, str]
+) -> None:
+    key = await limited_key(books, RateLimit(1, 9))
+    async with httpx.AsyncClient(base_url=urls[0], headers={"X-API-Key": key}, trust_env=False) as client:
+        asked = [await client.get(path) for path in ("/api/invoices?page=0", "/api/v1/invoices?page=0")]
+        assert [one.status_code for one in asked] == [422, 400]
+        assert [one.headers["x-ratelimit-remaining"] for one in asked] == ["8", "7"]
+    async with httpx.AsyncClient(base_url=urls[0], trust_env=False) as nobody:
+        options = await nobody.options("/api/invoices")
+        assert (options.status_code, "POST" in options.headers["allow"]) == (204, True)

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from contracts.apipay import ApiPay
+from contracts.apipay_recurring import recurring
 from contracts.rendering import Contracts
 from domain.event import Dialect
 from domain.subscription import Pause, SkipReason, State, Tell, Told
@@ -63,3 +64,13 @@ def test_dates_in_apipays_words_are_almatys() -> None:
     )
     shown = json.loads(ApiPay().webhook(news_))["data"]["subscription"]
     assert (shown["next_billing_date"], shown["end_date"]) == ("2026-12-01", "2026-12-02")
+
+
+def test_the_last_day_is_the_same_in_webhooks_and_in_answers() -> None:
+    ends = datetime(2026, 12, 31, 19, tzinfo=UTC)  # midnight in Almaty: the year's last day is still billed
+    one = samples.subscription(ends_at=ends)
+    news_ = msgspec.structs.replace(
+        event(Told(what=Tell.RESUMED)), object=SubscriptionNews(subscription=one, told=Told(what=Tell.RESUMED))
+    )
+    told = json.loads(ApiPay().webhook(news_))["data"]["subscription"]
+    assert told["end_date"] == recurring(one).end_date == "2026-12-31"

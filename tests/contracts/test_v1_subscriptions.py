@@ -10,7 +10,15 @@ import pytest
 
 from contracts.rendering import Contracts
 from contracts.v1 import V1
-from contracts.v1_subscriptions import SubscriptionStatus, clock, detail, due_dates, period, subscription
+from contracts.v1_subscriptions import (
+    SubscriptionStatus,
+    clock,
+    detail,
+    due_dates,
+    newest_bill,
+    period,
+    subscription,
+)
 from domain.billing_calendar import BillingPeriod
 from domain.cart import InvoiceItem
 from domain.catalog import Unit
@@ -338,3 +346,12 @@ def test_the_bill_of_a_subscription_names_it() -> None:
     bill = samples.invoice(subscription_id="sub_1", subscription_period=3, subscription_charge=2)
     shown = as_json(V.invoice(bill))
     assert (shown["subscription_id"], shown["subscription_period"]) == ("sub_1", 3)
+
+
+def test_the_newest_bill_is_read_from_an_answer() -> None:
+    billed = after(TimeReached())
+    answers = [
+        V.subscription_answer(samples.subscription(standing=standing, invoice_id="inv_7"), "req_1")
+        for standing in (begun(), billed)
+    ]
+    assert [newest_bill(answer) for answer in answers] == [None, "inv_7"]

@@ -1,10 +1,13 @@
 """What ApiPay's contract needs of the books: numbers, one endpoint for a bill, when it was closed."""
 
+from typing import Any
+
 import pytest
 
+from db.reads import InvoiceFilter
 from db.redeliveries import Redeliveries
 from db.redelivery_books import RedeliveryBooks
-from domain.invoice import Attention, State
+from domain.invoice import Attention, Kind, State
 from domain.redelivery import RedeliveryKind
 from domain.refund import RefundState
 from tests.db.books import Books, Shop, at_once
@@ -95,3 +98,21 @@ async def test_a_redelivery_passes_by_the_bills_of_another_endpoint(
     about = {row["object_id"] for row in rows if row["id"] in taken}
     assert shared.id in about
     assert not about & {routed.id, back.id}
+
+
+async def test_their_search_looks_at_what_the_merchant_wrote_and_at_no_number_of_ours(books: Books, shop: Shop) -> None:
+    """A shop that looks for its order 1 must not find bill 1, which is another order."""
+    first = await shop.paid(external_order_id="order-7", description="Чай 50%")
+    second = await shop.paid(Kind.PHONE, external_order_id=f"order-{first.number}", phone="77010000777")
+
+    async def found(**wanted: Any) -> list[str]:
+        return [one.id for one in (await books.reads.page(shop.id, InvoiceFilter(**wanted))).items]
+
+    assert await found(order_search=str(first.number)) == [second.id]
+    assert await found(order_search="777") == []
+    assert await found(order_search="ORDER-7") == [first.id]
+    assert await found(order_search="50%") == [first.id]
+    assert await found(order_search="5_%") == []
+    # Ours finds a bill by all that names it.
+    assert await found(search=str(first.number)) == [second.id, first.id]
+    assert await found(search="777") == [second.id]

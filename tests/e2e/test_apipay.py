@@ -146,10 +146,15 @@ async def test_lists_are_filtered_and_paged_in_their_way(newcomer: Shop) -> None
     assert first["meta"] == {"current_page": 1, "per_page": 2, "total": 3, "has_more": True}
     assert [one["id"] for one in (await listed("page=2&per_page=2&search=list-"))["data"]] == numbers[:1]
     assert (await listed("search=list-"))["meta"]["per_page"] == 10
+    # The number of a bill is not the number of an order.
+    assert [one["id"] for one in (await listed(f"search={numbers[0]}"))["data"]].count(numbers[0]) == 0
     assert [one["id"] for one in (await listed("status[]=cancelled&search=list-"))["data"]] == numbers[:1]
     both = await listed("status[0]=cancelled&status[1]=pending&search=list-")
     assert both["meta"]["total"] == 3
     assert (await listed("date_to=2020-01-01"))["data"] == []
+    # A form in which nothing was chosen.
+    nothing = "search=&status[]=&status[0]=&date_from=&date_to=&page=&per_page"
+    assert (await listed(nothing))["meta"]["current_page"] == 1
     for query, field in (
         ("per_page=101", "per_page"),
         ("page=0", "page"),
@@ -158,6 +163,7 @@ async def test_lists_are_filtered_and_paged_in_their_way(newcomer: Shop) -> None
         ("date_from=yesterday", "date_from"),
         ("search=" + "x" * 101, "search"),
         ("page=1000&per_page=100", "page"),
+        ("per_page=0        ("page=1000&per_page=100", "page"),status[]=", "per_page"),
     ):
         body = refused(await newcomer.test.get(f"/api/invoices?{query}"), 422, Code.INVALID_REQUEST)
         assert any(name.startswith(field) for name in body["errors"]), (query, body)
