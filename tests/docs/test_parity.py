@@ -28,6 +28,9 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"^<!--.*?-->$", re.MULTILINE | re.DOTALL)
 REMARK = re.compile(r" +# .*$", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+WORD = re.compile(r"`([^`]+)`")
+# Its sections are shorter than the English ones; test_translations has their rules.
+BRIEF = {"errors.md"}
 
 
 def text_of(page: Path) -> str:
@@ -84,6 +87,12 @@ def test_a_russian_guide_has_the_same_rows_in_its_tables(name: str) -> None:
         for page in both(name)
     )
     assert russian == english
+
+
+@pytest.mark.parametrize("name", sorted(set(RUSSIAN) - BRIEF))
+def test_a_russian_guide_names_every_field_word_and_request_that_the_english_one_names(name: str) -> None:
+    english, russian = ({" ".join(word.split()) for word in WORD.findall(prose(page))} for page in both(name))
+    assert english - russian == set()
 
 
 @pytest.mark.parametrize("name", RUSSIAN)
