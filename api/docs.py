@@ -6,16 +6,20 @@ from typing import Any
 from litestar import Request
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.openapi.spec import Components, Contact, License, SecurityScheme, Server, Tag
+from litestar.openapi.spec import Components, Contact, ExternalDocumentation, License, SecurityScheme, Server, Tag
 from litestar.static_files import create_static_files_router
+
+from api.guides import PATH as GUIDES
 
 DOCS_PATH = "/api/docs"
 ASSETS_PATH = "/assets/docs"
 ASSETS = Path(__file__).parent / "static" / "swagger-ui"
 
-_INTRODUCTION = """
+_INTRODUCTION = f"""
 Payments by Kaspi Pay: send a bill to a phone, show a QR, share a link; a signed webhook tells what became of it.
 
+* **Guides**: [all of them]({GUIDES}), [getting started]({GUIDES}/getting-started.md),
+  [первые шаги]({GUIDES}/ru/getting-started.md), [бастау]({GUIDES}/kk/getting-started.md).
 * **Key**: header `X-API-Key`. A `tk_test_…` key makes sandbox objects only, a `tk_live_…` key makes both.
 * **Repeat safely**: send `Idempotency-Key` with every creation. The same key gives the same answer and no second bill.
 * **Answers of doubt**: `status: processing` with `attention: kaspi_outcome_unknown` means that the bank's answer was
@@ -69,6 +73,7 @@ def openapi_config(public_url: str) -> OpenAPIConfig:
         license=License(name="Apache-2.0", identifier="Apache-2.0"),
         servers=[Server(url=public_url)],
         path=DOCS_PATH,
+        external_docs=ExternalDocumentation(url=GUIDES, description="Guides · Документация · Құжаттама"),
         security=[{"ApiKeyAuth": []}],
         components=Components(
             security_schemes={

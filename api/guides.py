@@ -23,10 +23,13 @@ th, td {{ border: 1px solid #8886; padding: .3rem .6rem; text-align: left; verti
 blockquote {{ border-left: 3px solid #8886; margin: 0; padding-left: 1rem }}</style></head>
 <body>{body}</body></html>"""
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
+_LANGUAGES = {"ru": "Русский", "kk": "Қазақша", "en": "English"}
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"<h([1-6])>(.*?)</h\1>")
 _LINK = re.compile(r'<a href="([^"]*)">(.*?)</a>', re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
+_NAMES = "Guides · Документация · Құжаттама"
+_WAYS = f'<nav><a href="{PATH}">{_NAMES}</a> · <a href="{posixpath.dirname(PATH)}">API</a></nav>'
 
 
 def guides() -> dict[str, Path]:
@@ -40,15 +43,23 @@ def page(name: str) -> str:
     body = _MARKDOWN.render(_COMMENT.sub("", known[name].read_text(encoding="utf-8")))
     body = _HEADING.sub(_with_anchor, body)
     body = _LINK.sub(lambda found: _linked(name, found[1], found[2], known), body)
-    return _framed(_title(known[name]), _language(name), body)
+    return _framed(_title(known[name]), _language(name), _WAYS + body)
 
 
 def contents() -> str:
-    """The list of guides: English ones first, then by language."""
+    """The list of guides by language, Russian first as most readers here; in each, getting started comes first."""
     known = guides()
-    order = sorted(known, key=lambda name: (name.count("/"), name))
-    lines = [f'<li><a href="{PATH}/{name}">{escape(_title(known[name]))}</a></li>' for name in order]
-    return _framed("guides", "en", "<h1>Guides · Документация · Құжаттама</h1><ul>" + "".join(lines) + "</ul>")
+    parts = [_WAYS, f"<h1>{_NAMES}</h1>"]
+    for language, title in _LANGUAGES.items():
+        names = sorted((name for name in known if _language(name) == language), key=_place)
+        lines = [f'<li><a href="{PATH}/{name}">{escape(_title(known[name]))}</a></li>' for name in names]
+        parts.append(f'<h2 lang="{language}">{title}</h2><ul lang="{language}">{"".join(lines)}</ul>')
+    return _framed("guides", "en", "".join(parts))
+
+
+def _place(name: str) -> tuple[bool, int, str]:
+    folder, _, file = name.rpartition("/")
+    return file != "getting-started.md", len(folder), name
 
 
 def _framed(title: str, language: str, body: str) -> str:

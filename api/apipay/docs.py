@@ -6,25 +6,36 @@ from typing import Any
 from litestar import Litestar, MediaType, Response, Router, get
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, Contact, License, OpenAPI, SecurityScheme, Server, Tag
+from litestar.openapi.spec import (
+    Components,
+    Contact,
+    ExternalDocumentation,
+    License,
+    OpenAPI,
+    SecurityScheme,
+    Server,
+    Tag,
+)
 
 from api import auth
 from api.apipay.examples import add_examples
 from api.apipay.routes import DESCRIBED
 from api.docs import DOCS_PATH, page
+from api.guides import PATH as GUIDES
 from api.schemas import AmountSchema
 from contracts.apipay_answers import ApiPayAnswers
 
 PATH = f"{DOCS_PATH}/apipay"
 
-_INTRODUCTION = """
+_INTRODUCTION = f"""
 The ApiPay v1.0 contract, served over the same bills, refunds and webhooks as [Tölem's own](/api/docs). Whoever is
-integrated with ApiPay changes the base URL (`…/api`) and the key. What differs: `docs/apipay.md`.
+integrated with ApiPay changes the base URL (`…/api`) and the key. What differs:
+[coming from ApiPay]({GUIDES}/apipay.md), [переход с ApiPay]({GUIDES}/ru/apipay.md).
 
 * **Key**: header `X-API-Key`. With a `tk_test_…` key everything is sandbox.
 * **Ids** are the merchant's own numbers; `tolem_id` is the id of the same object at `/api/v1`.
 * **Repeat safely**: `Idempotency-Key`, which ApiPay does not have.
-* **Errors**: `{"message", "errors": {field: [..]}}`; 429 has `retry_after`.
+* **Errors**: `{{"message", "errors": {{field: [..]}}}}`; 429 has `retry_after`.
 """
 
 
@@ -37,6 +48,7 @@ def description(public_url: str) -> OpenAPI:
             title="Tölem: the ApiPay contract",
             version="1.0.0",
             description=_INTRODUCTION,
+            external_docs=ExternalDocumentation(url=GUIDES, description="Guides · Документация · Құжаттама"),
             contact=Contact(name="Tölem"),
             license=License(name="Apache-2.0", identifier="Apache-2.0"),
             servers=[Server(url=public_url)],
