@@ -174,7 +174,7 @@ class Subscribing:
             if clock.target_at is not None:
                 carried = await self._clocks.carried(ask.merchant_id, ask.clock_id)
                 await asyncio.gather(*(self._advance(one, clock.target_at) for one in carried))
-                clock = await self._clocks.reached(ask.merchant_id, ask.clock_id)
+                clock = await self._clocks.reached(ask.merchant_id, ask.clock_id, clock.target_at)
         return None if clock is None else clock.now_at
 
     async def _advance(self, one: SubscriptionRef, to: datetime) -> None:

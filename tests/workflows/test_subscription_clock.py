@@ -77,10 +77,10 @@ async def test_a_clock_that_is_sent_on_the_moment_it_is_ready_goes_on(
     assert clock_id is not None
     reached, asker = clocks.reached, Asker(merchant_id=one.shop.id, key_id="key_1", sandbox_only=True)
 
-    async def reached_and_sent_on(merchant_id: str, id_: str) -> TestClock | None:
+    async def reached_and_sent_on(merchant_id: str, id_: str, target: datetime) -> TestClock | None:
         # Who reads that it is ready does not wait for the run of its workflow to be over.
         monkeypatch.undo()
-        clock = await reached(merchant_id, id_)
+        clock = await reached(merchant_id, id_, target)
         await clocks.advance(asker, id_, MONTH)
         await engine.advance_clock(merchant_id, id_)
         return clock
