@@ -1,6 +1,7 @@
 """`/api/recurring-invoices`: subscriptions in ApiPay's words, over the same workflow as v1's."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from api.bodies import JsonBody, JsonRequest
 from api.optional_body import BodyOptional
 from api.request_ids import request_id_of
 from api.services import Services
-from api.subscribing import AskedSubscription, make_subscription
+from api.subscribing import OPERATION, AskedSubscription, make_subscription
 from contracts.apipay_json import InvoiceJson
 from contracts.apipay_recurring import SHOWN, RecurringJson, RecurringPageJson, RecurringStatus, recurring, states_of
 from contracts.issuing import not_issued
@@ -74,7 +75,8 @@ class ApiPayRecurring(Controller):
         idempotency_key: Key = None,
     ) -> Response[Any]:
         """POST /recurring-invoices."""
-        started, plan = dates_of(data, principal.database_now)
+        key = idempotency.checked(idempotency_key)
+        started, plan = dates_of(data, await _first_asked_at(services, principal, key))
         asked = AskedSubscription(
             phone=checked_phone(data.phone_number),
             amount=parse_amount(data.amount),
@@ -91,7 +93,6 @@ class ApiPayRecurring(Controller):
             payer=[],
             endpoint_id=await endpoint_of(services, principal, data.webhook_id),
         )
-        key = idempotency.checked(idempotency_key)
         made = await make_subscription(services, principal, asked, key=key, request_id=request_id_of(request.scope))
         again = isinstance(made, KeptAnswer)
         id_ = made.resource_id if isinstance(made, KeptAnswer) else made.subscription.id
@@ -275,6 +276,14 @@ async def _numbered(services: Services, principal: Principal, number: int) -> Su
     if found is None or found.period not in SHOWN or (sees_sandbox_only(principal) and not found.is_sandbox):
         raise TolemError(Code.NOT_FOUND)
     return found
+
+
+async def _first_asked_at(services: Services, principal: Principal, key: str | None) -> datetime:
+    """Days are days of the first request with the key: one that is repeated after midnight still starts "today"."""
+    kept = None
+    if key is not None:
+        kept = await services.reads.kept_answer(principal.merchant.id, principal.mode, OPERATION, key)
+    return principal.database_now if kept is None else (await _read(services, principal, kept.resource_id)).created_at
 
 
 async def _read(services: Services, principal: Principal, subscription_id: str) -> Subscription:
