@@ -1,5 +1,6 @@
 """A subscription on a test clock: every branch of its life, through real workflows, bills and books."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,9 +8,9 @@ import pytest
 from db.endpoints import Asker
 from domain.billing_calendar import Plan
 from domain.subscription import Dunning
-from domain.subscription_record import TestClock
+from domain.subscription_record import SubscriptionRef, TestClock
 from tests.support.waiting import until
-from tests.workflows.subscription_stage import START, NewSubscription, SubscriptionStage, script
+from tests.workflows.subscription_stage import START, NewSubscription, SubscriptionStage, on_a_clock, script
 from workflows.subscription_messages import PauseSubscription, ResumeSubscription
 
 MONTH = timedelta(days=31)
@@ -94,3 +95,31 @@ async def test_a_clock_that_is_sent_on_the_moment_it_is_ready_goes_on(
 
     await until(arrived, "the clock to come to its second target")
     assert await one.periods() == [(1, "paid", None), (2, "paid", None)]
+
+
+async def test_more_clocks_than_may_be_on_their_way_arrive_one_after_another(
+    subscription_stage: SubscriptionStage, subscription_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.subscribing.ADVANCES_AT_ONCE", 1)
+    monkeypatch.setattr("activities.subscribing.ADVANCE_COMES_BACK", timedelta(milliseconds=50))
+    them = [await on_a_clock(subscription_stage, f"{subscription_id[:55]}{n}", started_at=START) for n in range(3)]
+    for one in them:
+        await one.open()
+    carried, on_their_way, most = subscription_stage.clocks.carried, set[str](), 0
+    reached = subscription_stage.clocks.reached
+
+    async def sets_out(merchant_id: str, clock_id: str) -> list[SubscriptionRef]:
+        nonlocal most
+        on_their_way.add(clock_id)
+        most = max(most, len(on_their_way))
+        return await carried(merchant_id, clock_id)
+
+    async def arrives(merchant_id: str, clock_id: str, target: datetime) -> TestClock | None:
+        on_their_way.discard(clock_id)
+        return await reached(merchant_id, clock_id, target)
+
+    monkeypatch.setattr(subscription_stage.clocks, "carried", sets_out)
+    monkeypatch.setattr(subscription_stage.clocks, "reached", arrives)
+    arrived = await asyncio.gather(*(one.advance(MONTH) for one in them))
+    assert arrived == [START + MONTH] * 3
+    assert most == 1
