@@ -39,8 +39,8 @@ log = structlog.get_logger(__name__)
 BILL_ANSWERS_WITHIN = 40.0
 # What a run of a subscription does between two answers of `advance`.
 ADVANCE_ANSWERS_WITHIN = 120.0
-# A way takes minutes, and all the while it has one of the hundred places of this queue, on which live subscriptions hear
-# of their bills and the watchdog makes its rounds. So a process takes only so many, and the others come back.
+# A way takes minutes, and all the while it has one of the hundred places of this queue, on which live subscriptions
+# hear of their bills and the watchdog makes its rounds. So a process takes only so many, and the others come back.
 ADVANCES_AT_ONCE = 20
 ADVANCE_COMES_BACK = timedelta(seconds=3)
 # A bill to a phone can be paid for a day (Kaspi guide §2.2); so it is by a test clock.
