@@ -123,3 +123,15 @@ async def test_more_clocks_than_may_be_on_their_way_arrive_one_after_another(
     arrived = await asyncio.gather(*(one.advance(MONTH) for one in them))
     assert arrived == [START + MONTH] * 3
     assert most == 1
+
+
+async def test_a_bill_of_a_test_clock_expires_by_that_clock_alone(new_subscription: NewSubscription) -> None:
+    one = await new_subscription(payer=script("i"), started_at=START)
+    bill = await one.live_bill()
+    assert (await one.stage.books.watches.order(one.shop.id, bill)).on_test_clock  # also when its story begins again
+    await one.advance(timedelta(hours=23))
+    assert await one.bills() == [(1, 1, "pending")]
+    await one.advance(timedelta(hours=1))
+    assert await one.bills() == [(1, 1, "expired")]
+    story = await one.stage.client.get_workflow_handle(f"invoice-{bill}").fetch_history()
+    assert not [event for event in story.events if event.HasField("timer_started_event_attributes")]
