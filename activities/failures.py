@@ -11,6 +11,7 @@ BANK_MISCONFIGURED = "KaspiMisconfigured"
 BANK_UNAVAILABLE = "KaspiUnavailable"
 BANK_UNKNOWN = "KaspiOutcomeUnknown"
 NOT_DELIVERED = "NotDelivered"
+CLOCK_WAITS = "TestClockWaits"
 
 
 def failure(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.failures import SUBSCRIPTION_REFUSED, WINDOW_MISSED, failure
+from activities.failures import CLOCK_WAITS, SUBSCRIPTION_REFUSED, WINDOW_MISSED, failure
 from activities.heartbeats import beating
 from db.errors import IssueWindowMissed, SubscriptionRefused
 from domain.bank import Verdict
@@ -38,6 +39,10 @@ log = structlog.get_logger(__name__)
 BILL_ANSWERS_WITHIN = 40.0
 # What a run of a subscription does between two answers of `advance`.
 ADVANCE_ANSWERS_WITHIN = 120.0
+# A way takes minutes, and all the while it has one of the hundred places of this queue, on which live subscriptions
+# hear of their bills and the watchdog makes its rounds. So a process takes only so many, and the others come back.
+ADVANCES_AT_ONCE = 20
+ADVANCE_COMES_BACK = timedelta(seconds=3)
 # A bill to a phone can be paid for a day (Kaspi guide §2.2); so it is by a test clock.
 BILL_LASTS = timedelta(hours=24)
 
@@ -85,6 +90,7 @@ class Subscribing:
         self._bills = bills
         self._clocks = clocks
         self._stories = stories
+        self._advancing = 0
 
     def activities(self) -> list[Callable[..., Coroutine[Any, Any, Any]]]:
         """All of them, for the workflows' queue."""
@@ -167,14 +173,29 @@ class Subscribing:
 
         None: there is no such clock. Safe to repeat: whatever has arrived stays where it is.
         """
-        async with beating():
-            clock = await self._clocks.clock(ask.merchant_id, ask.clock_id)
-            if clock is None:
-                return None
-            if clock.target_at is not None:
-                carried = await self._clocks.carried(ask.merchant_id, ask.clock_id)
-                await asyncio.gather(*(self._advance(one, clock.target_at) for one in carried))
-                clock = await self._clocks.reached(ask.merchant_id, ask.clock_id)
+        if self._advancing >= ADVANCES_AT_ONCE:
+            raise ApplicationError(
+                "as many test clocks as may be are on their way",
+                type=CLOCK_WAITS,
+                next_retry_delay=ADVANCE_COMES_BACK,
+                category=ApplicationErrorCategory.BENIGN,
+            )
+        self._advancing += 1
+        try:
+            async with beating():
+                stands = await self._advance_all(ask)
+        finally:
+            self._advancing -= 1
+        return stands
+
+    async def _advance_all(self, ask: AdvanceAll) -> datetime | None:
+        clock = await self._clocks.clock(ask.merchant_id, ask.clock_id)
+        if clock is None:
+            return None
+        if clock.target_at is not None:
+            carried = await self._clocks.carried(ask.merchant_id, ask.clock_id)
+            await asyncio.gather(*(self._advance(one, clock.target_at) for one in carried))
+            clock = await self._clocks.reached(ask.merchant_id, ask.clock_id, clock.target_at)
         return None if clock is None else clock.now_at
 
     async def _advance(self, one: SubscriptionRef, to: datetime) -> None:

@@ -64,11 +64,11 @@ class OpenPeriodJson(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     due_at: Moment
-    amount: Amount
+    amount: Annotated[Amount, Meta(description="What its next bill says; one that is out stays as it was made.")]
     phase: Phase
     next_bill_at: Moment | None
     grace_until: Moment | None
-    bills: Annotated[int, Meta(description="How many bills were made.")]
+    bills: Annotated[int, Meta(description="How many bills were made, or were to be and the bank's faults prevented.")]
     failed_attempts: Annotated[int, Meta(description="Bills that the payer let expire or declined.")]
     bank_faults: Annotated[int, Meta(description="In a row: bills that could not be made. They burn no attempt.")]
     outcome_unknown: Annotated[bool, Meta(description="Nobody knows yet whether the newest bill exists.")]

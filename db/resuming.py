@@ -14,6 +14,8 @@ _INVOICE = text(
     " i.created_at as answer_by, i.request_id, i.connection_id, i.phone, i.description, i.external_order_id,"
     " case when i.subscription_id is not null then jsonb_build_object('subscription_id', i.subscription_id,"
     "   'number', i.subscription_period, 'charge', i.subscription_charge) end as subscription,"
+    " exists (select 1 from subscriptions s where s.id = i.subscription_id and s.test_clock_id is not null)"
+    "   as on_test_clock,"
     " coalesce(k.fingerprint, '') as fingerprint, coalesce(k.operation, 'resumed') as operation"
     " from invoices i left join idempotency_keys k on k.merchant_id = i.merchant_id and k.resource_id = i.id"
     " where i.id = :id"

@@ -136,6 +136,7 @@ class SubscriptionBills:
             discount_percentage=terms.discount_percentage,
             items=terms.items,
             subscription=SubscriptionCharge(subscription_id=stands.id, number=ref.number, charge=ref.charge),
+            on_test_clock=stands.test_clock_id is not None,
         )
 
     async def invoice_id(self, merchant_id: str, subscription_id: str, ref: ChargeRef) -> str:

@@ -38,7 +38,7 @@ _TARGET = text(
 )
 _REACHED = text(
     "update test_clocks set state = 'ready', now_at = target_at, target_at = null, updated_at = now()"
-    f" where merchant_id = :merchant and id = :id and state = 'advancing' returning {CLOCK_COLUMNS}"
+    f" where merchant_id = :merchant and id = :id and target_at = :target returning {CLOCK_COLUMNS}"
 )
 _DELETE = text(
     "update test_clocks set deleted_at = now(), updated_at = now() where merchant_id = :merchant and id = :id"
@@ -137,11 +137,11 @@ class TestClocks:
             found = await connection.execute(_CARRIED, {"merchant": merchant_id, "id": clock_id})
             return [msgspec.convert(dict(row), SubscriptionRef) for row in found.mappings()]
 
-    async def reached(self, merchant_id: str, clock_id: str) -> TestClock | None:
-        """It has arrived: ready again at its target. One that is ready stays as it is."""
+    async def reached(self, merchant_id: str, clock_id: str, target: datetime) -> TestClock | None:
+        """It has arrived there: ready again. One that is ready, or on its way to another target, stays as it is."""
         named = {"merchant": merchant_id, "id": clock_id}
         async with as_merchant(self._engine, merchant_id) as connection:
-            await connection.execute(_REACHED, named)
+            await connection.execute(_REACHED, named | {"target": target})
             return await _one(connection, merchant_id, clock_id)
 
 

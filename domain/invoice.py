@@ -174,6 +174,7 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     `subscription` is told what becomes of the bill.
     `scenario` is what a sandbox bill acts out; bills of earlier versions have none.
     `endpoint_id` is the one webhook endpoint that is told of it; without one all are.
+    `on_test_clock`: it expires when its subscription's test clock says so, and never by itself.
     """
 
     invoice_id: str
@@ -199,6 +200,7 @@ class OpenInvoice(msgspec.Struct, frozen=True, kw_only=True):
     items: list[InvoiceItem] = []
     subscription: SubscriptionCharge | None = None
     scenario: Scenario | None = None
+    on_test_clock: bool = False
 
     @property
     def asks_a_bank(self) -> bool:

@@ -126,7 +126,7 @@ class InvoiceBooks:
         story = self.story
         story.settled += story.attention is not None and booked.attention is not story.attention
         story.state, story.attention = booked.state, booked.attention
-        if booked.deadline is not None and story.deadline is None:
+        if booked.deadline is not None and story.deadline is None and not self.order.on_test_clock:
             story.deadline = booked.deadline
             self._ringing = asyncio.create_task(self._ring_at(booked.deadline))
         story.payment_id = booked.bank_payment_id if booked.bank_payment_id is not None else story.payment_id

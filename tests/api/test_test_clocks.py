@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -161,8 +162,13 @@ async def test_a_repeated_advance_goes_no_further(client: httpx.AsyncClient, boo
     headers = {"Idempotency-Key": "advance-1"}
     for _ in range(2):
         assert_error(await client.post(f"{path}/advance", json={"by": "P1M"}, headers=headers), Code.ENGINE_SLOW)
-    (row,) = await books.fetch("select merchant_id from test_clocks where id = :id", id=clock["id"])
-    assert await TestClocks(books.app).reached(row["merchant_id"], clock["id"]) is not None
+    (row,) = await books.fetch("select merchant_id, target_at from test_clocks where id = :id", id=clock["id"])
+    clocks = TestClocks(books.app)
+    # A run that lost its way to an earlier target does not call it ready.
+    lost = await clocks.reached(row["merchant_id"], clock["id"], row["target_at"] - timedelta(days=1))
+    assert lost is not None
+    assert lost.state == "advancing"
+    assert await clocks.reached(row["merchant_id"], clock["id"], row["target_at"]) is not None
     assert_error(await client.post(f"{path}/advance", json={"by": "P1M"}, headers=headers), Code.ENGINE_SLOW)
     stands = (await client.get(path)).json()
     assert (stands["state"], stands["now"]) == ("ready", "2026-02-28T05:00:00.000Z")

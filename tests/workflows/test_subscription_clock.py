@@ -1,5 +1,6 @@
 """A subscription on a test clock: every branch of its life, through real workflows, bills and books."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,9 +8,9 @@ import pytest
 from db.endpoints import Asker
 from domain.billing_calendar import Plan
 from domain.subscription import Dunning
-from domain.subscription_record import TestClock
+from domain.subscription_record import SubscriptionRef, TestClock
 from tests.support.waiting import until
-from tests.workflows.subscription_stage import START, NewSubscription, SubscriptionStage, script
+from tests.workflows.subscription_stage import START, NewSubscription, SubscriptionStage, on_a_clock, script
 from workflows.subscription_messages import PauseSubscription, ResumeSubscription
 
 MONTH = timedelta(days=31)
@@ -77,10 +78,10 @@ async def test_a_clock_that_is_sent_on_the_moment_it_is_ready_goes_on(
     assert clock_id is not None
     reached, asker = clocks.reached, Asker(merchant_id=one.shop.id, key_id="key_1", sandbox_only=True)
 
-    async def reached_and_sent_on(merchant_id: str, id_: str) -> TestClock | None:
+    async def reached_and_sent_on(merchant_id: str, id_: str, target: datetime) -> TestClock | None:
         # Who reads that it is ready does not wait for the run of its workflow to be over.
         monkeypatch.undo()
-        clock = await reached(merchant_id, id_)
+        clock = await reached(merchant_id, id_, target)
         await clocks.advance(asker, id_, MONTH)
         await engine.advance_clock(merchant_id, id_)
         return clock
@@ -94,3 +95,43 @@ async def test_a_clock_that_is_sent_on_the_moment_it_is_ready_goes_on(
 
     await until(arrived, "the clock to come to its second target")
     assert await one.periods() == [(1, "paid", None), (2, "paid", None)]
+
+
+async def test_more_clocks_than_may_be_on_their_way_arrive_one_after_another(
+    subscription_stage: SubscriptionStage, subscription_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.subscribing.ADVANCES_AT_ONCE", 1)
+    monkeypatch.setattr("activities.subscribing.ADVANCE_COMES_BACK", timedelta(milliseconds=50))
+    them = [await on_a_clock(subscription_stage, f"{subscription_id[:55]}{n}", started_at=START) for n in range(3)]
+    for one in them:
+        await one.open()
+    carried, on_their_way, most = subscription_stage.clocks.carried, set[str](), 0
+    reached = subscription_stage.clocks.reached
+
+    async def sets_out(merchant_id: str, clock_id: str) -> list[SubscriptionRef]:
+        nonlocal most
+        on_their_way.add(clock_id)
+        most = max(most, len(on_their_way))
+        return await carried(merchant_id, clock_id)
+
+    async def arrives(merchant_id: str, clock_id: str, target: datetime) -> TestClock | None:
+        on_their_way.discard(clock_id)
+        return await reached(merchant_id, clock_id, target)
+
+    monkeypatch.setattr(subscription_stage.clocks, "carried", sets_out)
+    monkeypatch.setattr(subscription_stage.clocks, "reached", arrives)
+    arrived = await asyncio.gather(*(one.advance(MONTH) for one in them))
+    assert arrived == [START + MONTH] * 3
+    assert most == 1
+
+
+async def test_a_bill_of_a_test_clock_expires_by_that_clock_alone(new_subscription: NewSubscription) -> None:
+    one = await new_subscription(payer=script("i"), started_at=START)
+    bill = await one.live_bill()
+    assert (await one.stage.books.watches.order(one.shop.id, bill)).on_test_clock  # also when its story begins again
+    await one.advance(timedelta(hours=23))
+    assert await one.bills() == [(1, 1, "pending")]
+    await one.advance(timedelta(hours=1))
+    assert await one.bills() == [(1, 1, "expired")]
+    story = await one.stage.client.get_workflow_handle(f"invoice-{bill}").fetch_history()
+    assert not [event for event in story.events if event.HasField("timer_started_event_attributes")]
