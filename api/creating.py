@@ -13,7 +13,7 @@ from api.services import Services
 from db.reads import Created, KeptAnswer
 from domain.bank import Scheme
 from domain.cart import InvoiceItem
-from domain.errors import Code, TolemError
+from domain.errors import Code, FieldError, TolemError, invalid
 from domain.ids import INVOICE, derived_id, new_id
 from domain.invoice import Kind, OpenInvoice
 from domain.merchant import Mode, Principal
@@ -23,7 +23,8 @@ from domain.scenarios import scenario_of
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for, checked: amount in tiyn (None where the cart says it), phone normal.
 
-    `endpoint_id` is the one webhook endpoint to tell of it; without one all are told.
+    `endpoint_id` is the one webhook endpoint to tell of it; without one all are told. `endpoint_fault` is what is wrong
+    with it for a new bill, where a repeated request may still name it.
     """
 
     operation: str
@@ -35,6 +36,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None = None
     external_order_id: str | None = None
     endpoint_id: str | None = None
+    endpoint_fault: FieldError | None = None
 
 
 async def create_bill(
@@ -133,6 +135,8 @@ def _order(
 
 
 def _must_be_possible(principal: Principal, bill: Bill) -> None:
+    if bill.endpoint_fault is not None:
+        raise invalid(bill.endpoint_fault)
     if bill.is_sandbox:
         return
     if principal.connection_id is None:

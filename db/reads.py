@@ -45,8 +45,8 @@ _ENDPOINT = text(
     " where merchant_id = :merchant and id = :id and deleted_at is null"
 )
 _ENDPOINT_BY_NUMBER = text(
-    f"select {ENDPOINT_COLUMNS} from webhook_endpoints"
-    " where merchant_id = :merchant and number = :number and deleted_at is null"
+    "select id, is_sandbox, deleted_at is not null as deleted from webhook_endpoints"
+    " where merchant_id = :merchant and number = :number"
 )
 _CONNECTION = text(f"select {CONNECTION_COLUMNS} from connections where merchant_id = :merchant and active = 1")
 
@@ -87,6 +87,14 @@ class InvoiceFilter(msgspec.Struct, frozen=True, kw_only=True):
     after: tuple[datetime, str] | None = None
     offset: int = 0
     limit: int = 20
+
+
+class NumberedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook endpoint that a number names, also one that is deleted."""
+
+    id: str
+    is_sandbox: bool
+    deleted: bool
 
 
 class PayerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,12 +247,12 @@ class Reads:
             row = found.mappings().one_or_none()
         return None if row is None else to_endpoint(row)
 
-    async def endpoint_by_number(self, merchant_id: str, number: int) -> Endpoint | None:
-        """One endpoint by its number."""
+    async def endpoint_by_number(self, merchant_id: str, number: int) -> NumberedEndpoint | None:
+        """The endpoint that has or had this number."""
         async with as_merchant(self._engine, merchant_id) as connection:
             found = await connection.execute(_ENDPOINT_BY_NUMBER, {"merchant": merchant_id, "number": number})
             row = found.mappings().one_or_none()
-        return None if row is None else to_endpoint(row)
+        return None if row is None else msgspec.convert(row, NumberedEndpoint)
 
     async def connection(self, merchant_id: str) -> Connection | None:
         """The merchant's link to the bank that is in use."""

@@ -51,6 +51,7 @@ class ApiPayInvoices(Controller):
         idempotency_key: idempotency.IdempotencyKey = None,
     ) -> Response[Any]:
         """POST /invoices."""
+        endpoint_id, endpoint_fault = await endpoint_of(services, principal, data.webhook_id)
         bill = Bill(
             operation="invoices",
             kind=Kind.PHONE,
@@ -59,7 +60,8 @@ class ApiPayInvoices(Controller):
             is_sandbox=sandbox_of(principal),
             description=optional_text(data.description),
             external_order_id=optional_text(data.external_order_id),
-            endpoint_id=await endpoint_of(services, principal, data.webhook_id),
+            endpoint_id=endpoint_id,
+            endpoint_fault=endpoint_fault,
         )
         key = idempotency.checked(idempotency_key)
         made = await make_bill(services, principal, bill, key=key, request_id=request_id_of(request.scope))
@@ -123,15 +125,21 @@ class ApiPayInvoices(Controller):
         return services.apipay.invoice(await cancel_bill(services, principal, invoice))
 
 
-async def endpoint_of(services: Services, principal: Principal, number: int | None) -> str | None:
-    """The endpoint that alone is told; it must be of the bill's own mode, or nothing would ever come."""
+async def endpoint_of(
+    services: Services, principal: Principal, number: int | None
+) -> tuple[str | None, FieldError | None]:
+    """The endpoint that alone is told, and what is wrong with it for a new object: it is deleted.
+
+    `TolemError` for one that there never was in this key's mode: nothing would ever come.
+    """
     if number is None:
-        return None
+        return None, None
     known = 0 < number <= MAX_NUMBER
     found = await services.reads.endpoint_by_number(principal.merchant.id, number) if known else None
+    fault = FieldError("webhook_id", "not_found", "There is no such webhook for this key's mode.")
     if found is None or found.is_sandbox is not sandbox_of(principal):
-        raise invalid(FieldError("webhook_id", "not_found", "There is no such webhook for this key's mode."))
-    return found.id
+        raise invalid(fault)
+    return found.id, fault if found.deleted else None
 
 
 async def _kept(services: Services, principal: Principal, kept: KeptAnswer) -> Invoice:

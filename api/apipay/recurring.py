@@ -81,6 +81,7 @@ class ApiPayRecurring(Controller):
         idempotency_key: Key = None,
     ) -> Response[Any]:
         """POST /recurring-invoices."""
+        endpoint_id, endpoint_fault = await endpoint_of(services, principal, data.webhook_id)
         asked = AskedSubscription(
             phone=checked_phone(data.phone_number),
             amount=parse_amount(data.amount),
@@ -95,7 +96,7 @@ class ApiPayRecurring(Controller):
             metadata={},
             test_clock=None,
             payer=[],
-            endpoint_id=await endpoint_of(services, principal, data.webhook_id),
+            endpoint_id=endpoint_id,
         )
         key = idempotency.checked(idempotency_key)
         made = await make_subscription(
@@ -104,7 +105,7 @@ class ApiPayRecurring(Controller):
             asked,
             key=key,
             request_id=request_id_of(request.scope),
-            start=lambda now: start_of(data, now),
+            start=lambda now: start_of(data, now, endpoint_fault),
         )
         again = isinstance(made, KeptAnswer)
         id_ = made.resource_id if isinstance(made, KeptAnswer) else made.subscription.id

@@ -56,11 +56,11 @@ def plan_of(asked: RecurringRequest) -> Plan:
     return Plan(period=BillingPeriod(asked.interval), ends_at=after)
 
 
-def start_of(asked: RecurringRequest, now: datetime) -> datetime | None:
-    """When a new one starts (None: now, also where that is today); `TolemError` names every date that is wrong."""
+def start_of(asked: RecurringRequest, now: datetime, *faults: FieldError | None) -> datetime | None:
+    """When a new one starts (None: now, also if that is today); `TolemError` names every wrong date, and `faults`."""
     today = now.astimezone(ALMATY).date()
     start = asked.start_date or today
-    wrong = []
+    wrong = [one for one in faults if one is not None]
     if start < today:
         wrong.append(FieldError("start_date", "invalid", "Must not be in the past."))
     if asked.end_date is not None and asked.end_date < start:

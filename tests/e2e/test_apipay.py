@@ -315,3 +315,21 @@ async def test_a_limited_key_is_told_so_in_their_words(shop: Shop) -> None:
         return (await shop.test.get("/api/invoices")).status_code == 200
 
     assert await until(free, "the key to be free again")
+
+
+async def test_a_repeat_is_answered_though_its_webhook_is_deleted_and_new_bills_may_not_name_it(shop: Shop) -> None:
+    """Who is refused now would make the bill anew, under another key."""
+    async with WebhookReceiver() as receiver:
+        hook = (await shop.test.post("/api/v1/webhooks", json={"url": receiver.url, "events": ["*"]})).json()
+        body = {"amount": 700, "phone_number": eight(), "webhook_id": hook["number"]}
+        plan = body | {"interval": "yearly", "start_date": "2030-01-01"}
+        headers = {"Idempotency-Key": fresh_key()}
+        asked = (("/api/invoices", body), ("/api/recurring-invoices", plan))
+        made = [await shop.test.post(path, json=one, headers=headers) for path, one in asked]
+        assert [one.status_code for one in made] == [200, 200]
+        assert (await shop.test.delete(f"/api/v1/webhooks/{hook['id']}")).status_code in {200, 204}
+    for (path, one), first in zip(asked, made, strict=True):
+        again = await shop.test.post(path, json=one, headers=headers)
+        assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+        new = await shop.test.post(path, json=one)
+        assert set(refused(new, 422, Code.INVALID_REQUEST)["errors"]) == {"webhook_id"}
