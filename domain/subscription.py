@@ -225,6 +225,12 @@ class ChargeUnknown(Happening, frozen=True, kw_only=True):
     ref: ChargeRef
 
 
+class ChargeIssued(Happening, frozen=True, kw_only=True):
+    """The bill is out, where nobody knew it: an operator found it at the bank."""
+
+    ref: ChargeRef
+
+
 class ChargeCanceled(Happening, frozen=True, kw_only=True):
     """The merchant canceled the bill, by itself or because we asked for it."""
 

@@ -18,6 +18,7 @@ from domain.subscription import (
     ChargeCanceled,
     ChargeFailed,
     ChargeFaulted,
+    ChargeIssued,
     ChargePaid,
     ChargeRef,
     ChargeUnknown,
@@ -156,7 +157,9 @@ def _hear(turn: Turn, happening: Happening) -> None:
         case ChargeFaulted(ref=ref):
             turn.faulted(ref)
         case ChargeUnknown(ref=ref):
-            turn.unknown(ref)
+            turn.doubt(ref, unknown=True)
+        case ChargeIssued(ref=ref):
+            turn.doubt(ref, unknown=False)
         case ChargeCanceled(ref=ref):
             turn.canceled(ref)
         case _:

@@ -292,11 +292,11 @@ class Turn:
         if open_ is not None:
             self._close_skipped(open_, SkipReason.MERCHANT)
 
-    def unknown(self, ref: ChargeRef) -> None:
-        """The bill may be out."""
+    def doubt(self, ref: ChargeRef, *, unknown: bool) -> None:
+        """The bill may be out, or is known to be out after all."""
         open_ = self.standing.open
         if open_ is not None and open_.payable and open_.ref == ref:
-            self.change_open(unknown=True)
+            self.change_open(unknown=unknown)
 
     def _ending(self, ref: ChargeRef) -> OpenPeriod | None:
         """The open period whose bill has just ended unpaid; None for an old one's news, and where that ends it."""

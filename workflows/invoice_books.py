@@ -38,6 +38,7 @@ class InvoiceBooks:
         self.deadline_passed = False
         self._telling: dict[str, asyncio.Task[None]] = {}
         self._ringing: asyncio.Task[None] | None = None
+        self._doubted = False
 
     async def settle(
         self, fact: BankFact, *, reason: Reason | None = None, ask: Resolve | None = None, asked_by: str | None = None
@@ -135,9 +136,11 @@ class InvoiceBooks:
             self._tell_subscription(self.order.subscription)
 
     def _tell_subscription(self, bill: SubscriptionCharge) -> None:
-        """Of every end of a bill, and of an outcome that nobody knows; once of each."""
+        """Of every end of a bill, of an outcome that nobody knows, and of a bill found after all; once of each."""
         said = f"{self.story.state}/{self.story.attention}"
-        news = self.story.state not in OPEN or self.story.attention is Attention.OUTCOME_UNKNOWN
+        unknown = self.story.attention is Attention.OUTCOME_UNKNOWN
+        news = self.story.state not in OPEN or unknown or (self._doubted and workflow.patched("bill-found"))
+        self._doubted = unknown
         if news and said not in self._telling:
             self._telling[said] = asyncio.create_task(tell_subscription(self.order, bill))
 
