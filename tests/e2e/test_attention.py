@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.emulator import EmulatorAdmin
 from tests.support.inbox import Inbox
-from tests.support.operator import operate
+from tests.support.operating import operate
 from tests.support.refunds import refund, sandbox_paid
 from tests.support.shop import Shop, fresh_phone
 from tests.support.waiting import until

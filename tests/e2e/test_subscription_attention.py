@@ -8,7 +8,7 @@ from domain.errors import Code
 from tests.support.api_errors import assert_error
 from tests.support.emulator import EmulatorAdmin
 from tests.support.inbox import Inbox
-from tests.support.operator import operate
+from tests.support.operating import operate
 from tests.support.shop import Shop, fresh_phone
 from tests.support.waiting import until
 
