@@ -63,7 +63,7 @@ def _subscription(chance: Random, seed: int, number: int, size: Size) -> Planned
     return PlannedSubscription(
         number=number,
         when=When(step=chance.randrange(max(1, size.steps // 2)), after=round(chance.uniform(0, 3), 2)),
-        phone=f"7705{seed % 1000:03d}{number:04d}",
+        phone=f"7702{seed % 1000:03d}{5000 + number:04d}",
         amount=chance.randrange(100_00, 50_000_00),
         period=chance.choice(_PERIODS),
         days_ago=chance.choice((0, 0, 1, 3, 30)),
