@@ -13,6 +13,7 @@ from commands.invoices import invoices
 from commands.listen import listen
 from commands.merchants import keys, merchants
 from commands.reconcile import reconcile
+from commands.subscriptions import subscriptions
 from commands.system import dev, openapi, settings, temporal
 from commands.trigger import trigger
 from runtime.leave import leave
@@ -26,7 +27,9 @@ def tolem() -> None:
     """The root of every command."""
 
 
-for command in (dev, merchants, keys, connections, invoices, attention, audit, reconcile, settings, temporal, openapi):
+for command in (dev, merchants, keys, connections, invoices, subscriptions, attention, audit, reconcile):
+    tolem.add_command(command)
+for command in (settings, temporal, openapi):
     tolem.add_command(command)
 # For who integrates: these speak to the API with a key, and need nothing else.
 for command in (listen, trigger, events):

@@ -71,12 +71,13 @@ class BankCalls:
     @activity.defn(name="kaspi.cancel_remote")
     async def cancel_remote(self, payment: PaymentRef) -> Verdict:
         """Notes the wish, then asks the bank once. `KaspiOutcomeUnknown` means: read the status."""
-        await self._ledger.cancel_asked(payment.merchant_id, payment.invoice_id, payment.asked_by or None)
-        try:
-            bank = await self._banks.of(payment.merchant_id, payment.connection_id, payment.acted)
-            return await bank.cancel(payment.payment_id)
-        except KaspiError as error:
-            raise translated(error, writing=True) from error
+        async with beating():
+            await self._ledger.cancel_asked(payment.merchant_id, payment.invoice_id, payment.asked_by or None)
+            try:
+                bank = await self._banks.of(payment.merchant_id, payment.connection_id, payment.acted)
+                return await bank.cancel(payment.payment_id)
+            except KaspiError as error:
+                raise translated(error, writing=True) from error
 
 
 def translated(error: KaspiError, *, writing: bool) -> ApplicationError:

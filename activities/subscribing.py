@@ -136,18 +136,23 @@ class Subscribing:
 
         None: neither a story nor the books know it.
         """
-        invoice_id = await self._bills.invoice_id(ask.of.merchant_id, ask.of.subscription_id, ask.ref)
-        try:
-            await self._stories.cancel(invoice_id, wait=BILL_ANSWERS_WITHIN)
-        except TolemError as error:
-            if error.code in {Code.ENGINE_UNAVAILABLE, Code.DATABASE_UNAVAILABLE}:
-                raise
-            log.info("bill_not_withdrawn", invoice=invoice_id, code=error.code)
-        return await self.bill_state(ask)
+        async with beating():
+            invoice_id = await self._bills.invoice_id(ask.of.merchant_id, ask.of.subscription_id, ask.ref)
+            try:
+                await self._stories.cancel(invoice_id, wait=BILL_ANSWERS_WITHIN)
+            except TolemError as error:
+                if error.code in {Code.ENGINE_UNAVAILABLE, Code.DATABASE_UNAVAILABLE}:
+                    raise
+                log.info("bill_not_withdrawn", invoice=invoice_id, code=error.code)
+            return await self.bill_state(ask)
 
     @activity.defn(name="subscription.payer")
     async def payer(self, ask: AskPayer) -> BillState | None:
         """The scripted payer's act upon a bill; what the books say then. None while he ignores it."""
+        async with beating():
+            return await self._played(ask)
+
+    async def _played(self, ask: AskPayer) -> BillState | None:
         merchant, subscription = ask.of.merchant_id, ask.of.subscription_id
         act = await self._bills.payer(merchant, subscription, ask.ref)
         if act is PayerAct.IGNORES and not ask.over:

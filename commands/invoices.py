@@ -2,7 +2,7 @@
 
 import rich_click as click
 
-from commands.shared import console, operator_database, run, table
+from commands.shared import console, operator_database, run, table, told_table
 from db.inspection import Inspection
 from domain.invoice import Invoice, bank_reference
 from domain.money import format_amount
@@ -39,12 +39,6 @@ def invoices_show(invoice_id: str) -> None:
             facts.add_row("next check", str(found.watch.next_check_at or "when somebody asks"))
         facts.add_row("workflow", f"invoice-{invoice_id}")
         console.print(facts)
-        told = table("event", "what", "when", "delivery", "state", "attempts", "last")
-        for one in found.told:
-            last = str(one.last_error or one.last_status or "")
-            when = f"{one.created_at:%Y-%m-%d %H:%M:%S}"
-            attempts = "" if one.attempts is None else str(one.attempts)
-            told.add_row(one.event_id, one.cause, when, one.delivery_id or "", one.state or "", attempts, last)
-        console.print(told)
+        console.print(told_table(found.told))
 
     run(work())

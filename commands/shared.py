@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from commands.operator_name import operator_name
 from db.engine import create_engine
 from db.errors import DatabaseError
+from db.inspection import Told
 from db.registry import Registry
 from domain.errors import TolemError
 from kaspi.errors import KaspiError
@@ -61,6 +62,18 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         raise click.ClickException("\n".join(lines)) from error
     except (DatabaseError, EngineAway, TemporalUnreachable, KaspiError, conf.SettingsError) as error:
         raise click.ClickException(f"{type(error).__name__}: {error}") from error
+
+
+def told_table(events: list[Told], *, by_type: bool = False) -> Table:
+    """What was told of an object (by its cause, or `by_type`), and what became of each webhook about it."""
+    told = table("event", "what", "when", "delivery", "state", "attempts", "last")
+    for one in events:
+        last = str(one.last_error or one.last_status or "")
+        when = f"{one.created_at:%Y-%m-%d %H:%M:%S}"
+        attempts = "" if one.attempts is None else str(one.attempts)
+        what = one.type if by_type else one.cause
+        told.add_row(one.event_id, what, when, one.delivery_id or "", one.state or "", attempts, last)
+    return told
 
 
 def table(*columns: str) -> Table:

@@ -225,8 +225,8 @@ class ChargeUnknown(Happening, frozen=True, kw_only=True):
     ref: ChargeRef
 
 
-class ChargeKnown(Happening, frozen=True, kw_only=True):
-    """The bill whose outcome was unknown is out: somebody found it at the bank."""
+class ChargeIssued(Happening, frozen=True, kw_only=True):
+    """The bill is out, where nobody knew it: an operator found it at the bank."""
 
     ref: ChargeRef
 

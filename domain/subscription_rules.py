@@ -18,7 +18,7 @@ from domain.subscription import (
     ChargeCanceled,
     ChargeFailed,
     ChargeFaulted,
-    ChargeKnown,
+    ChargeIssued,
     ChargePaid,
     ChargeRef,
     ChargeUnknown,
@@ -157,9 +157,9 @@ def _hear(turn: Turn, happening: Happening) -> None:
         case ChargeFaulted(ref=ref):
             turn.faulted(ref)
         case ChargeUnknown(ref=ref):
-            turn.doubted(ref, unknown=True)
-        case ChargeKnown(ref=ref):
-            turn.doubted(ref, unknown=False)
+            turn.doubt(ref, unknown=True)
+        case ChargeIssued(ref=ref):
+            turn.doubt(ref, unknown=False)
         case ChargeCanceled(ref=ref):
             turn.canceled(ref)
         case _:

@@ -295,8 +295,8 @@ class Turn:
         if open_ is not None:
             self._close_skipped(open_, SkipReason.MERCHANT)
 
-    def doubted(self, ref: ChargeRef, *, unknown: bool) -> None:
-        """The bill may be out; or, no longer `unknown`, it is."""
+    def doubt(self, ref: ChargeRef, *, unknown: bool) -> None:
+        """The bill may be out, or is known to be out after all."""
         open_ = self.standing.open
         if open_ is not None and open_.payable and open_.ref == ref:
             self.change_open(unknown=unknown)

@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where logs, plan and evidence go")
     parser.add_argument("--invoices", type=_whole, help="instead of the size's")
     parser.add_argument("--refunds", type=_none_or_more, help="instead of the size's")
+    parser.add_argument("--subscriptions", type=_none_or_more, help="instead of the size's")
     parser.add_argument("--kills", type=_none_or_more, help="instead of the size's")
     parser.add_argument("--settle-seconds", type=float, help="that the system may take afterwards")
     return parser

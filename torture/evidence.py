@@ -13,6 +13,9 @@ from domain.invoice import Kind, bank_reference
 
 # The operation of a refund's idempotency key, beside "invoices" and "qr".
 REFUNDS = "refunds"
+# That of a subscription's, and how those of what is done with one begin; an action's path follows.
+SUBSCRIPTIONS = "subscriptions"
+ACTIONS = "subscriptions."
 
 
 class BankBill(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +73,9 @@ class InvoiceRow(msgspec.Struct, frozen=True, kw_only=True):
     bank_payment_id: int | None
     claimed_at: datetime
     updated_at: datetime
+    subscription_id: str | None = None
+    subscription_period: int | None = None
+    subscription_charge: int | None = None
 
 
 class RefundRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +92,10 @@ class RefundRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An event in our books; `state` and `attention` of its object at that moment."""
+    """An event in our books; `state` and `attention` of its object at that moment.
+
+    Of a subscription: which periods it is about, which bill of the period, how a payment came.
+    """
 
     id: str
     type: str
@@ -94,6 +103,46 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     state: str | None
     attention: str | None
+    number: int | None = None
+    last: int | None = None
+    charge: int | None = None
+    paid: str | None = None
+
+
+class OpenRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The period a subscription is billing. `overdue`: the moment of its next bill has passed."""
+
+    number: int
+    charge: int
+    phase: str
+    unknown: bool
+    overdue: bool
+
+
+class SubscriptionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription in our books. `next`: the first period nothing was decided about; `sequence` counts its events."""
+
+    id: str
+    state: str
+    next: int
+    sequence: int
+    open: OpenRow | None
+
+
+class PeriodRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A period in our books."""
+
+    subscription_id: str
+    number: int
+    state: str
+
+
+class ActRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How often an action asked for by API is in the audit log; `action` as `subscription.skip_period`."""
+
+    subscription_id: str
+    action: str
+    times: int
 
 
 class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +226,9 @@ class Evidence(msgspec.Struct, kw_only=True):
     killed: list[Killed]
     done: list[Done]
     defects: list[str]
+    subscriptions: list[SubscriptionRow] = []
+    periods: list[PeriodRow] = []
+    acts: list[ActRow] = []
 
     def bills_of(self, invoice_id: str) -> list[BankBill]:
         """The bank's bills for one invoice."""

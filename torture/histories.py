@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dev.temporal import TemporalServer
 
-_STORIES = {"inv": "invoice", "ref": "refund", "con": "kaspi-session", "whd": "delivery"}
+_STORIES = {"inv": "invoice", "ref": "refund", "con": "kaspi-session", "whd": "delivery", "sub": "subscription"}
 _OBJECT = re.compile(rf"\b({'|'.join(_STORIES)})_[a-z2-7]{{26}}\b")
 _MOST = 20
 

@@ -6,6 +6,7 @@ from torture.evidence import Evidence
 from torture.judge_bills import PAID, judge_bills
 from torture.judge_events import judge_events
 from torture.judge_refunds import judge_refunds
+from torture.judge_subscriptions import judge_subscriptions
 from torture.verdict import Crime, Findings, Verdict, Violation
 
 # What the documentation lets a merchant run into while parts die; anything else is a defect.
@@ -17,6 +18,7 @@ def judge(evidence: Evidence) -> Verdict:
     violations = [
         *judge_bills(evidence),
         *judge_refunds(evidence),
+        *judge_subscriptions(evidence),
         *judge_events(evidence),
         *_defects(evidence),
     ]
@@ -51,6 +53,9 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         "invoices in attention": _listed(Counter(one.attention for one in evidence.invoices if one.attention)),
         "refunds": _listed(Counter(refund.state for refund in evidence.refunds)),
         "refunds in attention": _listed(Counter(one.attention for one in evidence.refunds if one.attention)),
+        "subscriptions": _listed(Counter(one.state for one in evidence.subscriptions)),
+        "periods": _listed(Counter(period.state for period in evidence.periods)),
+        "bills of subscriptions": str(sum(one.subscription_id is not None for one in evidence.invoices)),
         "paid at the bank, tiyn": f"{at_bank:,}",
         "paid here, tiyn": f"{here:,}",
         "paid at the bank, in doubt here, tiyn": f"{_doubtful(evidence):,}",

@@ -4,11 +4,13 @@ from datetime import timedelta
 
 from domain.errors import Code
 from domain.invoice import CLOSED_UNPAID, OPEN, Attention, Kind
-from torture.evidence import REFUNDS, Asked, BankBill, Evidence, InvoiceRow
+from torture.evidence import Asked, BankBill, Evidence, InvoiceRow
 from torture.settings import BANK_TIMEOUT, LONGEST_DELAY
 from torture.verdict import Crime, Findings, Violation
 
 PAID = frozenset({"paid", "partially_refunded", "refunded"})
+# The operations whose idempotency keys name an invoice.
+_BILLS = frozenset({"invoices", "qr"})
 NOT_ISSUED = frozenset({Code.KASPI_REFUSED, Code.KASPI_UNAVAILABLE, Code.KASPI_MISCONFIGURED, Code.ENGINE_UNAVAILABLE})
 # From the claim to the end of what a call of the bank can last, a crash or a fault leaves its outcome unknown:
 # three connect timeouts (5 s each), the answer, a margin of the worker and one of the clocks.
@@ -24,7 +26,7 @@ def judge_bills(evidence: Evidence) -> Findings:
         yield from _settled(invoice)
         yield from _attention_has_a_cause(evidence, invoice)
     for asked in evidence.asked:
-        if asked.operation != REFUNDS:
+        if asked.operation in _BILLS:
             yield from _answers_were_true(evidence, asked)
     yield from _nothing_is_lost(evidence)
 

@@ -11,17 +11,16 @@ from domain.ids import INVOICE, REFUND, derived_id
 from domain.invoice import Attention, Kind
 from domain.merchant import Mode
 from torture.bank import TorturedBank
+from torture.deed import do
 from torture.evidence import REFUNDS, Asked
 from torture.merchant import MerchantApi, tenge
-from torture.plan import Bill, Deed
+from torture.plan import Bill
 from torture.plan_refunds import AskedRefund
 
 Enough = Callable[[dict[str, Any]], Any]
 
 _STEP = 0.7
 _BY_HAND = 90.0
-_CONFIRM_AFTER = 0.8
-_LATE_AFTER = 2.0
 _OVER = frozenset({"canceled", "expired", "failed", "paid", "partially_refunded", "refunded"})
 # After this no creation is under way any more, and no bill can still come to the payer.
 _LAST_BILL = 10.0
@@ -187,20 +186,4 @@ class Order:
 
     async def _act(self, purchase_id: int) -> None:
         await asyncio.sleep(self._bill.deed_after)
-        match self._bill.deed:
-            case Deed.PAY:
-                await self._bank.act(purchase_id, "pay")
-            case Deed.SCAN if self._bill.kind is Kind.PHONE:
-                await self._bank.act(purchase_id, "pay")
-            case Deed.SCAN:
-                if await self._bank.act(purchase_id, "scan"):
-                    await asyncio.sleep(_CONFIRM_AFTER)
-                    await self._bank.act(purchase_id, "confirm")
-            case Deed.REJECT:
-                await self._bank.act(purchase_id, "reject")
-            case Deed.IGNORE:
-                await self._bank.act(purchase_id, "expire")
-            case Deed.LATE:
-                await self._bank.act(purchase_id, "expire")
-                await asyncio.sleep(_LATE_AFTER)
-                await self._bank.act(purchase_id, "late")
+        await do(self._bank, purchase_id, self._bill.deed, self._bill.kind)

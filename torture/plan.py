@@ -1,27 +1,18 @@
 """What a run is going to do: a pure function of seed and size. Times in seconds, money in tiyn."""
 
-from enum import StrEnum
 from random import Random
 from typing import TypeVar
 
 import msgspec
 
 from domain.invoice import Kind
+from torture.deed import Deed
 from torture.plan_faults import BankFault, Hiccup, Lag, plan_bank_faults, plan_hiccups, plan_lags
 from torture.plan_kills import Kill, plan_kills
 from torture.plan_refunds import AskedRefund, plan_refunds
+from torture.plan_subscriptions import PlannedSubscription, plan_subscriptions
 from torture.progress import When
 from torture.size import Size
-
-
-class Deed(StrEnum):
-    """What the payer does with a bill. `LATE` lets it end and pays it all the same."""
-
-    PAY = "pay"
-    SCAN = "scan"
-    REJECT = "reject"
-    IGNORE = "ignore"
-    LATE = "late"
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +49,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     faults: list[BankFault]
     lags: list[Lag]
     hiccups: list[Hiccup]
+    subscriptions: list[PlannedSubscription]
 
 
 T = TypeVar("T")
@@ -89,6 +81,7 @@ def make_plan(seed: int, size: Size) -> Plan:
         faults=plan_bank_faults(chance, size),
         lags=plan_lags(chance, size),
         hiccups=plan_hiccups(chance, size),
+        subscriptions=plan_subscriptions(chance, seed, size),
     )
 
 

@@ -18,7 +18,7 @@ def report(plan: Plan, timing: Timing, verdict: Verdict) -> str:
     rows = {
         "seed": str(plan.seed),
         "planned": f"{size.invoices} invoices, {sum(len(bill.refunds) for bill in plan.bills)} refunds,"
-        f" {size.kills} kills, {len(plan.faults)} bank faults",
+        f" {size.subscriptions} subscriptions, {size.kills} kills, {len(plan.faults)} bank faults",
         "load, settling": f"{timing.load:.0f} s, {timing.settle:.0f} s",
         **verdict.figures,
     }

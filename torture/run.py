@@ -19,8 +19,10 @@ from torture.judge import judge
 from torture.merchant import MerchantApi
 from torture.order import Identity, Order
 from torture.plan import Bill, Plan
+from torture.plan_subscriptions import PlannedSubscription
 from torture.progress import Progress
 from torture.stack import TortureStack
+from torture.subscriber import Phone, Subscriber
 from torture.verdict import Verdict
 
 Say = Callable[[str], None]
@@ -45,6 +47,7 @@ class Run:
         self._folder = folder
         self._say = say
         self.timing = Timing()
+        self._name = f"torture-{plan.seed}"
 
     async def go(self) -> tuple[Evidence, Verdict]:
         """Raises `ChildFailed` or `TimeoutError` where a part does not come (back) to life: that is no verdict."""
@@ -69,17 +72,17 @@ class Run:
         listening.trouble(receiver, self._plan.hiccups)
         chaos = Chaos(self._plan, stack, bank, self._say)
 
-        began = time.monotonic()
-        async with asyncio.TaskGroup() as load:
-            load.create_task(chaos.run())
-            for bill in self._plan.bills:
-                load.create_task(self._open(bill, api, bank, who, chaos.progress))
-        self.timing.load = time.monotonic() - began
-        self._say(f"load over after {self.timing.load:.0f} s; faults off, letting it settle")
-
-        await bank.heal()
-        receiver.answer_well()
-        await self._settle(stack, books)
+        phones = [Phone(planned, bank) for planned in self._plan.subscriptions]
+        async with asyncio.TaskGroup() as ringing:
+            for phone in phones:
+                ringing.create_task(phone.rings())
+            await self._load(api, bank, who, chaos)
+            await bank.heal()
+            receiver.answer_well()
+            await self._settle(stack, books, bank)
+            for phone in phones:
+                phone.stop()
+        await self._settle(stack, books, bank)  # of what the payers did last
         ledger, given_back = await bank.ledger()
         evidence = Evidence(
             bank_bills=ledger,
@@ -94,26 +97,47 @@ class Run:
             killed=chaos.killed,
             done=bank.done,
             defects=[*api.strange, *_defects(stack.log)],
+            subscriptions=await books.subscriptions(),
+            periods=await books.periods(),
+            acts=await books.acts(),
         )
         verdict = judge(evidence)
         await keep_histories(stack.system.temporal, [one.what for one in verdict.violations], self._folder)
         return evidence, verdict
 
+    async def _load(self, api: MerchantApi, bank: TorturedBank, who: Identity, chaos: Chaos) -> None:
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as load:
+            load.create_task(chaos.run())
+            for bill in self._plan.bills:
+                load.create_task(self._open(bill, api, bank, who, chaos.progress))
+            for planned in self._plan.subscriptions:
+                load.create_task(self._begin(planned, api, who, chaos.progress))
+        self.timing.load = time.monotonic() - began
+        self._say(f"load over after {self.timing.load:.0f} s; faults off, letting it settle")
+
+    async def _begin(self, planned: PlannedSubscription, api: MerchantApi, who: Identity, progress: Progress) -> None:
+        await progress.reached(planned.when)
+        await Subscriber(planned, api, who, self._name).run()
+
     async def _open(self, bill: Bill, api: MerchantApi, bank: TorturedBank, who: Identity, progress: Progress) -> None:
         await progress.reached(bill.when)
-        await Order(bill, api, bank, who, f"torture-{self._plan.seed}").run()
+        await Order(bill, api, bank, who, self._name).run()
 
-    async def _settle(self, stack: TortureStack, books: Books) -> None:
+    async def _settle(self, stack: TortureStack, books: Books, bank: TorturedBank) -> None:
         began = said = time.monotonic()
         await stack.all_serve()
         slow: set[str] = set()
-        while (unsettled := await books.unsettled()) and time.monotonic() - began < self._plan.size.settle_seconds:
+        while time.monotonic() - began < self._plan.size.settle_seconds:
+            unsettled = [*await books.unsettled(), *await books.unpaid(bank.paid)]
+            if not unsettled:
+                break
             if time.monotonic() - said > _PROGRESS:
                 said = time.monotonic()
                 slow = set(unsettled)
                 self._say(f"{len(unsettled)} on their way: {', '.join(unsettled[:3])}")
             await asyncio.sleep(0.5)
-        self.timing.settle = time.monotonic() - began
+        self.timing.settle += time.monotonic() - began
         # What ended last is what one wants to know more about, right or wrong.
         await keep_histories(stack.system.temporal, sorted(slow), self._folder)
 

@@ -8,6 +8,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
     invoices: int
     refunds: int
+    subscriptions: int
     kills: int
     settle_seconds: float
 
@@ -17,8 +18,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
         return self.kills + 1
 
 
-SMALL = Size(invoices=60, refunds=20, kills=12, settle_seconds=200.0)
+SMALL = Size(invoices=60, refunds=20, subscriptions=10, kills=12, settle_seconds=200.0)
 # Some merchants hang up before anything is made, and what is never paid is never refunded: 300 and 100 come to be.
-LONG = Size(invoices=340, refunds=140, kills=100, settle_seconds=300.0)
+LONG = Size(invoices=340, refunds=140, subscriptions=40, kills=100, settle_seconds=300.0)
 
 SIZES = {"small": SMALL, "long": LONG}

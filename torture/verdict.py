@@ -13,6 +13,7 @@ class Crime(StrEnum):
     DOUBLE_CHARGE = "double charges"
     DOUBLE_REFUND = "double refunds"
     LOST_PAYMENT = "lost payments"
+    LOST_PERIOD = "periods lost, billed twice or wrong"
     MISSING_EVENT = "missing or wrong events"
     BOOKS_DIFFER = "differences between the books"
     UNSETTLED = "left open without attention"

@@ -137,10 +137,11 @@ class InvoiceBooks:
             self._tell_subscription(self.order.subscription)
 
     def _tell_subscription(self, bill: SubscriptionCharge) -> None:
-        """Of every end of a bill, of an outcome that nobody knows, and of what follows that; once of each."""
+        """Of every end of a bill, of an outcome that nobody knows, and of a bill found after all; once of each."""
         said = f"{self.story.state}/{self.story.attention}"
-        self._doubted = self._doubted or self.story.attention is Attention.OUTCOME_UNKNOWN
-        news = self.story.state not in OPEN or self._doubted
+        unknown = self.story.attention is Attention.OUTCOME_UNKNOWN
+        news = self.story.state not in OPEN or unknown or (self._doubted and workflow.patched("bill-found"))
+        self._doubted = unknown
         if news and said not in self._telling:
             self._telling[said] = asyncio.create_task(tell_subscription(self.order, bill))
 

@@ -98,6 +98,8 @@ KASPI_LOOK = CallOptions(
 KASPI_WRITE_ONCE = CallOptions(
     start_to_close_timeout=BANK_CALL,
     schedule_to_close_timeout=BANK_CALL + timedelta(seconds=30),
+    # The story's lock is held meanwhile, as with a read: what a dead worker asked for is read in seconds, not minutes.
+    heartbeat_timeout=timedelta(seconds=12),
     retry_policy=RetryPolicy(maximum_attempts=1),
 )
 
@@ -136,6 +138,7 @@ SUBSCRIPTION_OPEN = LocalCallOptions(
 # A subscription talks to a bill's story, and looks at the books afterwards: until somebody answers.
 ASK_BILL = CallOptions(
     start_to_close_timeout=timedelta(minutes=1),
+    heartbeat_timeout=timedelta(seconds=12),
     retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=2)),
 )
 

@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.subscribing import BILL_LASTS, AskBill, AskPayer, Subscribing
     from domain.invoice import OPEN, Attention, OpenInvoice
     from domain.money import format_amount
-    from domain.subscription import ChargeFaulted, ChargeKnown, ChargeRef, ChargeUnknown, OpenPeriod, Phase
+    from domain.subscription import ChargeFaulted, ChargeIssued, ChargeRef, ChargeUnknown, OpenPeriod, Phase
     from domain.subscription_record import BillState
     from domain.subscription_rules import outcome_of
     from runtime.temporal_names import MERCHANT, MODE
@@ -91,8 +91,13 @@ class SubscriptionBills:
                 await self._books.hear(happening)
         elif said.attention is Attention.OUTCOME_UNKNOWN:
             await self._books.hear(ChargeUnknown(ref=said.ref))
-        elif self._books.standing.open is not None and self._books.standing.open.unknown:
-            await self._books.hear(ChargeKnown(ref=said.ref))
+        elif self._doubted(said.ref) and workflow.patched("bill-found"):
+            await self._books.hear(ChargeIssued(ref=said.ref))
+            self.look_at = None  # one that is to be withdrawn can be asked for now
+
+    def _doubted(self, ref: ChargeRef) -> bool:
+        open_ = self._books.standing.open
+        return open_ is not None and open_.unknown and is_open(self._books.standing, ref)
 
     # --- making
 

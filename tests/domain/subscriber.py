@@ -20,6 +20,7 @@ from domain.subscription import (
     ChargeCanceled,
     ChargeFailed,
     ChargeFaulted,
+    ChargeIssued,
     ChargePaid,
     ChargeRef,
     ChargeUnknown,
@@ -110,6 +111,8 @@ class Subscriber:
         assert ref is not None
         if kind == "unknown":
             return self.happen(ChargeUnknown(ref=ref))
+        if kind == "issued":
+            return self.happen(ChargeIssued(ref=ref))
         self.live = None
         if kind == "paid":
             self.money.append(ref)

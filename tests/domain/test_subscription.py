@@ -15,7 +15,7 @@ from domain.subscription import (
     ChargeCanceled,
     ChargeFailed,
     ChargeFaulted,
-    ChargeKnown,
+    ChargeIssued,
     ChargePaid,
     ChargeRef,
     Dunning,
@@ -113,7 +113,7 @@ def test_an_unknown_outcome_is_waited_for_without_a_second_bill() -> None:
     assert one.outcome("unknown") == []
     assert one.sleep(10 * DAY) == []
     assert one.standing.open == msgspec.structs.replace(out, unknown=True)
-    one.happen(ChargeKnown(ref=out.ref))
+    one.happen(ChargeIssued(ref=out.ref))
     assert one.standing.open == out
     assert one.next == Wait()
     assert len(one.bills) == 1
@@ -121,6 +121,20 @@ def test_an_unknown_outcome_is_waited_for_without_a_second_bill() -> None:
     assert words(told) == ["payment_succeeded", "period_skipped"]
     assert told[1] == Told(what=Tell.PERIOD_SKIPPED, number=2, last=10, reason=SkipReason.EARLIER_OPEN)
     assert one.live == ChargeRef(number=11, charge=1)
+
+
+def test_a_bill_that_is_found_after_all_is_waited_for_as_any_other() -> None:
+    one = fresh(BillingPeriod.DAILY)
+    one.outcome("unknown")
+    doubted = one.standing.open
+    assert one.outcome("issued") == []
+    found = one.standing.open
+    assert doubted is not None
+    assert found is not None
+    assert (doubted.unknown, found.unknown) == (True, False)
+    assert one.next == Wait()
+    assert words(one.outcome("expired")) == ["payment_failed"]
+    assert len(one.bills) == 1
 
 
 def test_a_bank_that_is_away_for_days_is_an_outage_to_the_payer() -> None:

@@ -32,7 +32,7 @@ from tests.domain.subscriber import Subscriber
 START = datetime(2027, 1, 31, 5, 0, tzinfo=UTC)
 TEN = time(10, 0)
 DAYS = {BillingPeriod.DAILY: 0, BillingPeriod.WEEKLY: 7, BillingPeriod.BIWEEKLY: 7}
-OUTCOMES = ["paid", "paid", "paid", "expired", "expired", "declined", "faulted", "unknown", "canceled"]
+OUTCOMES = ["paid", "paid", "paid", "expired", "expired", "declined", "faulted", "unknown", "issued", "canceled"]
 ACTIONS: list[Happening] = [
     Pause(),
     Resume(),

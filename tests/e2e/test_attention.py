@@ -1,15 +1,10 @@
 """`tolem attention` as an operator uses it: what happened, what the bank says now, the safe choices, the decision."""
 
-import asyncio
-import os
-import re
-
 import pytest
-from click.testing import CliRunner
 
-from cli import tolem
 from tests.support.emulator import EmulatorAdmin
 from tests.support.inbox import Inbox
+from tests.support.operating import operate
 from tests.support.refunds import refund, sandbox_paid
 from tests.support.shop import Shop, fresh_phone
 from tests.support.waiting import until
@@ -19,12 +14,7 @@ pytestmark = pytest.mark.stack
 
 async def attention(shop: Shop, *words: str) -> tuple[int, str]:
     """Exit code and everything that was printed, in one line."""
-    environment: dict[str, str | None] = {name: None for name in os.environ if name.startswith("TOLEM_")}
-    environment.update(shop.stack.system.operator_environment())
-    # In a thread: a command has a loop of its own.
-    done = await asyncio.to_thread(CliRunner().invoke, tolem, ["attention", *words], env=environment)
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.output
-    return done.exit_code, re.sub(r"[\s│╭╮╰╯─]+", " ", done.output).strip()
+    return await operate(shop.stack, "attention", *words)
 
 
 async def paid_late(shop: Shop) -> str:

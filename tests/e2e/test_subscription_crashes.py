@@ -10,16 +10,18 @@ from sqlalchemy import text
 from temporalio.client import Client
 
 from domain.billing_calendar import BillingPeriod, Plan
+from domain.errors import Code, TolemError
 from domain.ids import SUBSCRIPTION, new_id
 from domain.subscription_record import NewTerms, OpenSubscription, SubscriptionRef
 from runtime import settings as conf
 from runtime.temporal import connect
 from runtime.temporal_names import TaskQueues
+from tests.support.emulator import EmulatorAdmin
 from tests.support.shop import Shop, fresh_phone
 from tests.support.stack import Stack
 from tests.support.waiting import until
 from workflows.client import Engine, EngineAway
-from workflows.subscription_messages import BillSubscriptionNow
+from workflows.subscription_messages import Act, BillSubscriptionNow, CancelSubscription, SkipSubscriptionPeriod
 
 pytestmark = pytest.mark.stack
 
@@ -95,24 +97,40 @@ class Subscribers:
         wrong = {phone: n for phone, n in bought.items() if not bills - min(unknown[phone], 1) <= n <= bills}
         assert not wrong, f"bills at the bank {wrong}, unknown to us {unknown}"
 
-    async def bill_now(self) -> None:
-        """The next period at once, however often it takes to be heard."""
+    async def act(self, act: Act) -> None:
+        """The same action upon each, however often it takes to be heard."""
 
         async def ask(subscription_id: str) -> None:
             ref = SubscriptionRef(merchant_id=self.shop.merchant_id, subscription_id=subscription_id, is_sandbox=False)
 
             async def heard() -> bool:
                 try:
-                    await self._engine.act_on_subscription(ref, BillSubscriptionNow(), wait=5, update_id="now")
+                    await self._engine.act_on_subscription(ref, act, wait=5, update_id=type(act).__name__)
                 except EngineAway:
                     return False
+                except TolemError as error:
+                    # Heard, and nobody got the answer: a run that begins after the end knows no ids of updates.
+                    return error.code is Code.SUBSCRIPTION_CLOSED
                 return True
 
             await until(heard, "the engine")
 
         await asyncio.gather(*(ask(one) for one in self.ids))
 
-    async def pay_everything(self) -> None:
+    async def told(self) -> dict[str, list[str]]:
+        """The events of each, in their order."""
+        found = await self.rows(
+            "select object_id, array_agg(substr(type, 14) order by sequence) as told from events"
+            " where object_id = any(:ids) group by object_id"
+        )
+        return {row["object_id"]: row["told"] for row in found}
+
+    async def bank_words(self) -> list[str]:
+        """What the bank says of all their bills."""
+        return [one["status"] for phone in self.phones for one in await self.shop.purchases(phone=phone)]
+
+    async def pay_at_the_bank(self) -> list[str]:
+        """Every payer pays the bill that is out; the invoices."""
         bills = await self.rows(
             "select id, cast(bank_payment_id as text) as kaspi_invoice_id from invoices"
             " where subscription_id = any(:ids) and state = 'pending'"
@@ -120,13 +138,20 @@ class Subscribers:
         assert len(bills) == AT_ONCE
         for bill in bills:
             await self.shop.pay(bill)
-            await self.shop.until_state(bill["id"], "paid")
+        return [bill["id"] for bill in bills]
+
+    async def pay_everything(self) -> None:
+        """The same, and our books know it."""
+        for invoice_id in await self.pay_at_the_bank():
+            await self.shop.until_state(invoice_id, "paid")
 
 
 RECORDED = "subscriptions where id = any(:ids)"
 DECIDED = "subscription_periods where subscription_id = any(:ids) and state = 'billing'"
 ISSUED = "invoices where subscription_id = any(:ids) and state = 'pending'"
 KNOWN = "invoices where subscription_id = any(:ids) and (state = 'pending' or attention is not null)"
+PERIODS = "subscription_periods where subscription_id = any(:ids)"
+BILLS = "invoices where subscription_id = any(:ids)"
 PAID = "subscription_periods where subscription_id = any(:ids) and state = 'paid'"
 
 
@@ -158,7 +183,7 @@ async def test_payments_and_the_next_period_survive_deaths(shop: Shop, engine: E
     await them.until_counted("the bills", ISSUED)
     await asyncio.gather(them.pay_everything(), _killed(shop.stack, "worker"))
     await them.until_counted("the payments to be heard", PAID)
-    asked = asyncio.create_task(them.bill_now())
+    asked = asyncio.create_task(them.act(BillSubscriptionNow()))
     await _killed(shop.stack, "worker")
     await asked
     await them.until_counted("the next bills", KNOWN)
@@ -168,6 +193,68 @@ async def test_payments_and_the_next_period_survive_deaths(shop: Shop, engine: E
         " and type = 'subscription.payment_succeeded' group by object_id"
     )
     assert [row["times"] for row in told] == [1] * AT_ONCE
+
+
+WITHDRAWN = "subscriptions s where s.id = any(:ids) and s.standing -> 'open' is null"
+
+
+async def until_the_bank_holds(bank: EmulatorAdmin, calls: int) -> None:
+    """Returns once so many delayed calls have reached the bank, which goes on with them whatever becomes of us."""
+
+    async def hit() -> bool:
+        return sum(fault["hits"] for fault in (await bank.call("GET", "faults"))["faults"]) >= calls
+
+    await until(hit, "the calls to reach the bank")
+
+
+CANCELED = (CancelSubscription(), "canceled", "canceled", ["canceled", "period_skipped"])
+SKIPPED = (SkipSubscriptionPeriod(), "active", "merchant", ["period_skipped"])
+
+
+@pytest.mark.parametrize(
+    ("part", "act", "state", "reason", "told"),
+    [("worker", *CANCELED), ("worker", *SKIPPED), ("temporal", *CANCELED), ("postgres", *SKIPPED)],
+    ids=["worker-cancel", "worker-skip", "temporal-cancel", "postgres-skip"],
+)
+async def test_a_death_in_the_midst_of_a_withdrawal_ends_with_every_bill_withdrawn(
+    shop: Shop, engine: Engine, bank: EmulatorAdmin, part: str, act: Act, state: str, reason: str, told: list[str]
+) -> None:
+    them = Subscribers(shop, engine)
+    await them.open()
+    await them.until_counted("the bills", ISSUED)
+    await bank.fault("remote/cancel", "delay", times=None, delay_ms=700)
+    asked = asyncio.create_task(them.act(act))
+    await until_the_bank_holds(bank, 1)
+    await _killed(shop.stack, part)
+    await bank.clear_faults()
+    await asked
+    await them.until_counted("the withdrawals", WITHDRAWN)
+    assert await them.bank_words() == ["RemotePaymentCanceled"] * AT_ONCE
+    ended = f"subscription_periods where subscription_id = any(:ids) and state = 'skipped' and reason = '{reason}'"
+    assert await them.counted(ended) == await them.counted(PERIODS) == AT_ONCE
+    assert await them.counted(f"subscriptions where id = any(:ids) and state = '{state}'") == AT_ONCE
+    assert await them.counted(BILLS) == AT_ONCE
+    assert await them.told() == dict.fromkeys(them.ids, told)
+
+
+async def test_who_pays_while_a_killed_worker_was_withdrawing_has_paid(
+    shop: Shop, engine: Engine, bank: EmulatorAdmin
+) -> None:
+    them = Subscribers(shop, engine)
+    await them.open()
+    await them.until_counted("the bills", ISSUED)
+    await bank.fault("remote/cancel", "drop_before", times=None, delay_ms=4000)
+    asked = asyncio.create_task(them.act(CancelSubscription()))
+    await until_the_bank_holds(bank, AT_ONCE)
+    await shop.stack.kill9("worker")
+    await them.pay_at_the_bank()
+    await bank.clear_faults()
+    await shop.stack.start_part("worker")
+    await asked
+    await them.until_counted("the payments to be heard", PAID)
+    assert await them.bank_words() == ["Processed"] * AT_ONCE
+    assert await them.counted(PERIODS) == await them.counted(BILLS) == AT_ONCE
+    assert await them.told() == dict.fromkeys(them.ids, ["canceled", "payment_succeeded"])
 
 
 async def _quietly(work: Callable[[], Awaitable[None]]) -> None:

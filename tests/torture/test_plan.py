@@ -6,7 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from domain.invoice import Kind
-from torture.plan import Deed, make_plan
+from torture.deed import Deed
+from torture.plan import make_plan
+from torture.plan_subscriptions import Act
 from torture.settings import LONGEST_DELAY, LONGEST_LAG, REFUND_WINDOW
 from torture.size import LONG, SIZES, SMALL, Size
 
@@ -55,3 +57,16 @@ def test_a_return_is_executed_or_shown_within_the_window_in_which_it_is_read_bac
         assert all(lag.seconds <= LONGEST_LAG for lag in plan.lags)
         delays = [fault.spec.get("delay_ms", 0) for fault in plan.faults]
         assert all(isinstance(delay, int) and delay <= LONGEST_DELAY * 1000 for delay in delays)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_subscriptions_are_billed_again_skipped_paused_and_not_paid(seed: int) -> None:
+    planned = make_plan(seed, LONG).subscriptions
+    assert len(planned) == LONG.subscriptions
+    assert len({one.phone for one in planned}) == len(planned)
+    assert {wish.act for one in planned for wish in one.wishes} == set(Act)
+    assert {deed for one in planned for deed in one.deeds} == {Deed.PAY, Deed.REJECT, Deed.IGNORE, Deed.LATE}
+    assert {one.days_ago > 0 for one in planned} == {True, False}
+    for one in planned:
+        acts = [wish.act for wish in one.wishes]
+        assert acts.count(Act.PAUSE) == acts.count(Act.RESUME)

@@ -12,6 +12,7 @@ import msgspec
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.worker import Worker
 
+from activities.adopting import Adopting
 from activities.bank_calls import BankCalls
 from activities.booking import Booking
 from activities.delivering import Delivering
@@ -26,7 +27,8 @@ from domain.bank import BankFact, Verdict
 from domain.billing_calendar import BillingPeriod, Plan
 from domain.event import Attempted, DeliveryState
 from domain.invoice import Issued, Kind, OpenInvoice
-from domain.subscription import Dunning
+from domain.scenario import Scene
+from domain.subscription import Dunning, OpenPeriod
 from domain.subscription_record import (
     NewTerms,
     OpenSubscription,
@@ -52,15 +54,19 @@ AMOUNT = 500_000
 
 
 class PlayedBank(SandboxBank):
-    """Answers to creates and cancels used up in turn; when none is left it does what it is asked."""
+    """Answers to creates (by merchant) and cancels (by payment) used up in turn; then it does what it is asked.
+
+    `words` is what it says of a payment that is not simply waited for.
+    """
 
     def __init__(self) -> None:
         super().__init__(phone_lifetime=timedelta(days=36500))
         self.creates: dict[str, deque[Exception]] = defaultdict(deque)
-        self.cancels: dict[str, deque[Verdict]] = defaultdict(deque)
+        self.cancels: dict[int, deque[Exception]] = defaultdict(deque)
+        self.words: dict[int, Verdict] = {}
         self.created: list[OpenInvoice] = []
 
-    async def of(self, merchant_id: str, connection_id: str | None) -> "PlayedBank":
+    async def of(self, merchant_id: str, connection_id: str | None, scene: Scene | None = None) -> "PlayedBank":
         return self
 
     async def create(self, order: OpenInvoice) -> Issued:
@@ -69,8 +75,14 @@ class PlayedBank(SandboxBank):
         self.created.append(order)
         return await super().create(order)
 
+    async def cancel(self, payment_id: int) -> Verdict:
+        if self.cancels[payment_id]:
+            raise self.cancels[payment_id].popleft()
+        return await super().cancel(payment_id)
+
     async def status(self, payment_id: int, kind: Kind) -> BankFact:
-        return BankFact(word="played", verdict=Verdict.WAITING, seen_at=datetime.now(UTC))
+        verdict = self.words.get(payment_id, Verdict.WAITING)
+        return BankFact(word="played", verdict=verdict, seen_at=datetime.now(UTC))
 
 
 class Receivers:
@@ -104,6 +116,7 @@ class SubscriptionStage:
         self.issuing = Issuing(books.ledger, cast("Any", self.bank), IssueLimits(longest_call=0.3))
         self.booking = Booking(books.ledger)
         self.calls = BankCalls(cast("Any", self.bank), books.ledger)
+        self.adopting = Adopting(cast("Any", self.bank), books.ledger, timedelta(days=1))
         self.delivering = Delivering(self.receivers, cast("Any", None), self.engine)
 
     def workers(self, *, sandboxed: bool = True) -> list[Worker]:
@@ -121,7 +134,9 @@ class SubscriptionStage:
                 workflow_runner=workflow_runner(sandboxed=sandboxed),
             ),
             Worker(
-                self.client, task_queue=self.queues.kaspi, activities=[self.calls.read_status, self.calls.cancel_remote]
+                self.client,
+                task_queue=self.queues.kaspi,
+                activities=[self.calls.read_status, self.calls.cancel_remote, self.adopting.adopt],
             ),
             Worker(self.client, task_queue=self.queues.webhooks, activities=[self.delivering.attempt]),
         ]
@@ -233,6 +248,25 @@ class StagedSubscription:
 
     async def payer(self, verdict: Verdict, invoice_id: str | None = None) -> None:
         await self.stage.engine.simulate(invoice_id or await self.live_bill(), verdict, wait=WAIT)
+
+    async def bank_says(self, verdict: Verdict, invoice_id: str) -> None:
+        """News of a live bill, as the poller brings them; the bank says the same when it is asked."""
+        payment = (await self.shop.invoice(invoice_id)).bank_payment_id
+        assert payment is not None
+        self.stage.bank.words[payment] = verdict
+        order = await self.stage.books.watches.order(self.shop.id, invoice_id)
+        await self.stage.engine.resume(order, BankFact(word="played", verdict=verdict, seen_at=datetime.now(UTC)))
+
+    async def until_open(self, looks: Callable[[OpenPeriod], bool], what: str) -> OpenPeriod:
+        """The open period once it looks so."""
+
+        async def look() -> OpenPeriod | None:
+            open_ = (await self.row()).standing.open
+            return open_ if open_ is not None and looks(open_) else None
+
+        found = await until(look, what)
+        assert found is not None
+        return found
 
     async def until_state(self, *states: str) -> None:
         async def there() -> bool:
