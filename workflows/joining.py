@@ -16,7 +16,7 @@ async def join(
     update_id: str,
     wait: float,
     result_type: type | None = None,
-) -> Any:  # noqa: ANN401 -- what the update gives
+) -> Any:
     """The update's result; `TimeoutError` after `wait` seconds, else Temporal's own errors.
 
     Calls with the same `update_id` share one update, and its answer.
@@ -32,7 +32,7 @@ async def join(
 
 
 async def _read_failure(start: WithStartWorkflowOperation[Any, Any]) -> None:
-    """The SDK leaves a failure in the operation as well; one that nobody reads is logged as lost when it is collected."""
+    """The SDK leaves a failure in the operation as well; unread, it is logged as lost when it is collected."""
     with suppress(Exception, asyncio.CancelledError):
         async with asyncio.timeout(0):  # it is there, or it never comes
             await start.workflow_handle()

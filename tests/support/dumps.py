@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 
 from dev.layout import Layout
-from dev.postgres import Database
 from dev.postgres_home import postgres_home, programs
 from dev.system import System
 
@@ -16,7 +15,7 @@ async def dump(system: System, into: Path) -> None:
 
 async def restore(system: System, dumped: Path) -> None:
     """The database is made anew and filled; nothing may be connected to it."""
-    database: Database = system.database
+    database = system.database
     await system.postgres.drop_database(database.name)
     await system.postgres.create_database(database.name)
     await _run(system.layout, "pg_restore", "--exit-on-error", f"--dbname={database.dsn('postgres')}", str(dumped))
