@@ -280,7 +280,9 @@ def test_another_rhythm_skips_what_waited_behind_an_open_period() -> None:
     assert due(one) == [START + 4 * DAY]
 
 
-@pytest.mark.parametrize("plan", [Plan(total_cycles=9), Plan(ends_at=START + 9 * DAY), Plan()], ids=["cycles", "end", "none"])
+@pytest.mark.parametrize(
+    "plan", [Plan(total_cycles=9), Plan(ends_at=START + 9 * DAY), Plan()], ids=["cycles", "end", "none"]
+)
 def test_other_limits_alone_skip_nothing_that_waited_behind_an_open_period(plan: Plan) -> None:
     one = fresh(BillingPeriod.DAILY, cycles=30)
     one.sleep(3 * DAY)

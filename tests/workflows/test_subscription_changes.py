@@ -1,4 +1,4 @@
-"""Changes of a subscription that were asked for at once: each is made of what stood before both, as the API reads it."""
+"""Changes of a subscription, asked for at once: each is made of what stood before both, as the API reads it."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

@@ -233,6 +233,10 @@ _COPY = text(
     "insert into subscriptions select (jsonb_populate_record(s, jsonb_build_object('id', cast(:id as text),"
     " 'number', s.number + 1, 'created_at', cast(:created_at as timestamptz)))).* from subscriptions s where id = :of"
 )
+_COPY_TERMS = text(
+    "insert into subscription_terms (subscription_id, revision, merchant_id, amount) select :id, revision, merchant_id,"
+    " amount from subscription_terms where subscription_id = :of"
+)
 
 
 async def begun_then(keeper: Keeper, one: Subscription, moment: datetime) -> Subscription:
@@ -240,4 +244,5 @@ async def begun_then(keeper: Keeper, one: Subscription, moment: datetime) -> Sub
     id_ = new_id(SUBSCRIPTION)
     async with as_merchant(keeper.shop.books.app, keeper.shop.id) as connection:
         await connection.execute(_COPY, {"id": id_, "created_at": moment, "of": one.id})
+        await connection.execute(_COPY_TERMS, {"id": id_, "of": one.id})
     return await keeper.subscriber.read(id_)
