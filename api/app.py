@@ -122,7 +122,7 @@ def routes() -> list[Any]:
     )
     # ApiPay's contract has a description of its own.
     apipay = Router("/", route_handlers=ROUTES, include_in_schema=False, before_request=drop_empty)
-    handlers = [v1, verify_organization, apipay]
+    handlers: list[Any] = [v1, verify_organization, apipay]
     api = Router("/api", route_handlers=handlers, dependencies=dependencies, guards=[auth.key_needed])
     return [api, live, ready, payment_page, error_pages, guide_list, guide_page, docs.assets_router()]
 

@@ -23,7 +23,7 @@ CHECKS = (
     "ensure_resource_availability",
 )
 # The published documents list no 401, 422 or 429 on most operations, though their prose has them on all: statuses are
-# judged by our own descriptions, which are compared with the published ones (test_description, test_apipay_description).
+# judged by our own descriptions, which test_description and test_apipay_description compare with the published ones.
 PUBLISHED_CHECKS = ("not_a_server_error", "content_type_conformance", "response_schema_conformance")
 
 EVERY_PHASE = ("--phases", "examples,coverage,fuzzing")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -63,7 +63,7 @@ class Played:
         assert found is not None
         return found
 
-    async def refund(self, digits: str, body: dict[str, object]) -> dict[str, Any]:
+    async def refund(self, digits: str, body: Mapping[str, object]) -> dict[str, Any]:
         answer = await self.shop.test.post(f"/api/invoices/{self.made(digits)['id']}/refund", json=body)
         assert answer.status_code == 200, answer.text
         made: dict[str, Any] = answer.json()
