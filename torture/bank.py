@@ -18,7 +18,7 @@ class TorturedBank:
         self._client = httpx.AsyncClient(base_url=url, trust_env=False, timeout=30)
         self.done: list[Done] = []
 
-    
+    @property
     def paid(self) -> list[int]:
         """Purchases that payers paid for."""
         return [one.purchase_id for one in self.done if one.deed in {"pay", "confirm", "late"}]

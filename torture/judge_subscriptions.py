@@ -27,9 +27,7 @@ def judge_subscriptions(evidence: Evidence) -> Findings:
     yield from _answers_were_true(evidence)
 
 
-def _billed_once(
-    evidence: Evidence, one: SubscriptionRow, bills: list[InvoiceRow], events: list[EventRow]
-) -> Findings:
+def _billed_once(evidence: Evidence, one: SubscriptionRow, bills: list[InvoiceRow], events: list[EventRow]) -> Findings:
     """By the bank's ledger: one payable bill of a period at a time, and money once, or a word that it came twice."""
     twice = Counter(event.number for event in events if event.paid == _TWICE)
     by_period: dict[int | None, list[InvoiceRow]] = defaultdict(list)

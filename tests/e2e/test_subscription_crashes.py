@@ -202,7 +202,8 @@ async def until_the_bank_holds(bank: EmulatorAdmin, calls: int) -> None:
     """Returns once so many delayed calls have reached the bank, which goes on with them whatever becomes of us."""
 
     async def hit() -> bool:
-        return sum(fault["hits"] for fault in (await bank.call("GET", "faults"))["faults"]) >= calls
+        hits: int = sum(fault["hits"] for fault in (await bank.call("GET", "faults"))["faults"])
+        return hits >= calls
 
     await until(hit, "the calls to reach the bank")
 
@@ -254,7 +255,7 @@ async def test_who_pays_while_a_killed_worker_was_withdrawing_has_paid(
     await them.until_counted("the payments to be heard", PAID)
     assert await them.bank_words() == ["Processed"] * AT_ONCE
     assert await them.counted(PERIODS) == await them.counted(BILLS) == AT_ONCE
-    assert await them.told() == dict.fromkeys(them.ids, ["canceled", "payment_succeeded"])
+    assert await them.told() == {one: ["canceled", "payment_succeeded"] for one in them.ids}
 
 
 async def _quietly(work: Callable[[], Awaitable[None]]) -> None:

@@ -94,7 +94,7 @@ def subscription(evidence: Evidence, **changes: object) -> None:
     evidence.subscriptions[0] = replace(evidence.subscriptions[0], **changes)
 
 
-def spoil_event(evidence: Evidence, number: int, **changes: object) -> None:
+def spoil_event(evidence: Evidence, number: int, /, **changes: object) -> None:
     place = next(place for place, one in enumerate(evidence.events) if one.id == f"evt_{number}")
     evidence.events[place] = replace(evidence.events[place], **changes)
 

@@ -94,7 +94,7 @@ def refund(refund_id: str, amount: int, **fields: object) -> RefundRow:
     return msgspec.convert(usual | {"id": refund_id, "amount": amount} | fields, RefundRow)
 
 
-def event(number: int, object_id: str, sequence: int, **fields: object) -> EventRow:
+def event(number: int, object_id: str, sequence: int, /, **fields: object) -> EventRow:
     facts = {"id": f"evt_{number}", "type": "any", "object_id": object_id, "sequence": sequence, "attention": None}
     return msgspec.convert(facts | fields, EventRow)
 
