@@ -5,7 +5,6 @@ from typing import Final
 import msgspec
 from temporalio.common import SearchAttributeKey
 
-
 # What TOLEM_WORKER_QUEUES calls them: the properties of `TaskQueues`.
 QUEUE_WORDS: Final = ("workflows", "kaspi", "watch", "webhooks", "deliveries")
 

@@ -24,7 +24,7 @@ from api.bodies import JsonBody, JsonRequest
 from api.optional_body import BodyOptional
 from api.request_ids import request_id_of
 from api.services import Services
-from api.subscribing import OPERATION, AskedSubscription, make_subscription
+from api.subscribing import AskedSubscription, make_subscription
 from contracts.apipay_json import InvoiceJson
 from contracts.apipay_recurring import SHOWN, RecurringJson, RecurringPageJson, RecurringStatus, recurring, states_of
 from contracts.issuing import not_issued

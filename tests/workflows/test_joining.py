@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,7 +15,7 @@ from workflows.joining import join
 
 
 async def _ask_in_vain(client: Client) -> None:
-    start = WithStartWorkflowOperation(
+    start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         "nobody_runs_it",
         id=uuid4().hex,
         task_queue=uuid4().hex,
