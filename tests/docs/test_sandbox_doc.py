@@ -24,6 +24,7 @@ def test_the_tables_of_the_magic_values_are_the_code_s() -> None:
 @pytest.mark.parametrize(
     ("page", "now", "then"),
     [(ENGLISH_PAGE, "after 2 s", "after 3 s"), (RUSSIAN_PAGE, "через 2 с", "через 3 с")],
+    ids=["english", "russian"],
 )
 def test_old_tables_are_noticed(
     page: Path, now: str, then: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
