@@ -10,7 +10,7 @@ from litestar.di import Provide
 
 from api import auth, docs
 from api.apipay.docs import apipay_docs
-from api.apipay.empty_parameters import drop_empty
+from api.apipay.empty_parameters import drop_empty_status
 from api.apipay.routes import ROUTES
 from api.codec import codec_routes
 from api.error_pages import error_pages
@@ -121,7 +121,7 @@ def routes() -> list[Any]:
         ],
     )
     # ApiPay's contract has a description of its own.
-    apipay = Router("/", route_handlers=ROUTES, include_in_schema=False, before_request=drop_empty)
+    apipay = Router("/", route_handlers=ROUTES, include_in_schema=False, before_request=drop_empty_status)
     handlers: list[Any] = [v1, verify_organization, apipay]
     api = Router("/api", route_handlers=handlers, dependencies=dependencies, guards=[auth.key_needed])
     return [api, live, ready, payment_page, error_pages, guide_list, guide_page, docs.assets_router()]

@@ -153,7 +153,7 @@ async def test_lists_are_filtered_and_paged_in_their_way(newcomer: Shop) -> None
     assert both["meta"]["total"] == 3
     assert (await listed("date_to=2020-01-01"))["data"] == []
     # A form in which nothing was chosen.
-    nothing = "search=&status[]=&status[0]=&date_from=&date_to=&page=&per_page"
+    nothing = "search=&status[]=&status[0]=&status%5B%5D="
     assert (await listed(nothing))["meta"]["current_page"] == 1
     for query, field in (
         ("per_page=101", "per_page"),
@@ -163,7 +163,7 @@ async def test_lists_are_filtered_and_paged_in_their_way(newcomer: Shop) -> None
         ("date_from=yesterday", "date_from"),
         ("search=" + "x" * 101, "search"),
         ("page=1000&per_page=100", "page"),
-        ("per_page=0&status[]=", "per_page"),
+        ("date_from=", "date_from"),
     ):
         body = refused(await newcomer.test.get(f"/api/invoices?{query}"), 422, Code.INVALID_REQUEST)
         assert any(name.startswith(field) for name in body["errors"]), (query, body)
