@@ -43,7 +43,7 @@ _DUE_OF_CAUSE = text(
 _DUE_OF_OBJECT = text(
     "select d.id, d.endpoint_id from events e join deliveries d on d.event_id = e.id"
     " where e.object_id = :object_id and e.merchant_id = :merchant and d.state = :pending"
-    " order by e.sequence, d.endpoint_id"
+    " and (:attempted or d.attempts = 0) order by e.sequence, d.endpoint_id"
 )
 
 
@@ -179,9 +179,13 @@ async def due_of_cause(
     return [DeliveryRef(id=row.id, endpoint_id=row.endpoint_id) for row in found]
 
 
-async def due_of_object(connection: AsyncConnection, *, merchant_id: str, object_id: str) -> list[DeliveryRef]:
-    """Every delivery about an object that still waits for its first success, oldest event first."""
-    found = await connection.execute(
-        _DUE_OF_OBJECT, {"merchant": merchant_id, "object_id": object_id, "pending": DeliveryState.PENDING}
-    )
+async def due_of_object(
+    connection: AsyncConnection, *, merchant_id: str, object_id: str, attempted: bool = True
+) -> list[DeliveryRef]:
+    """Every delivery about an object that still waits for its first success, oldest event first.
+
+    Without those `attempted`: what nobody has tried yet.
+    """
+    values = {"merchant": merchant_id, "object_id": object_id, "pending": DeliveryState.PENDING}
+    found = await connection.execute(_DUE_OF_OBJECT, values | {"attempted": attempted})
     return [DeliveryRef(id=row.id, endpoint_id=row.endpoint_id) for row in found]

@@ -96,6 +96,9 @@ class SubscriptionLedger:
                 clock_at=await _clock(connection, stands),
                 billed_at=stands.billed_at,
                 bills=await subscription_bills.unheard(connection, stands),
+                deliveries=await announcing.due_of_object(
+                    connection, merchant_id=merchant_id, object_id=subscription_id, attempted=False
+                ),
             )
 
     async def book(self, ask: BookDecision) -> BookedDecision:

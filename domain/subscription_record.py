@@ -188,6 +188,7 @@ class BillState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What stands in the books; `bills` are those whose news the standing may have missed.
 
+    `deliveries` are webhooks that nobody has attempted, oldest first: their decision's result was lost in a crash.
     `clock_at` is None for a subscription that lives in real time.
     """
 
@@ -196,6 +197,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     clock_at: datetime | None = None
     billed_at: datetime | None = None
     bills: list[BillState] = []
+    deliveries: list[DeliveryRef] = []
 
 
 class BookDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -128,7 +128,8 @@ class Run:
         began = said = time.monotonic()
         await stack.all_serve()
         slow: set[str] = set()
-        while time.monotonic() - began < self._plan.size.settle_seconds:
+        before = self.timing.settle
+        while before + time.monotonic() - began < self._plan.size.settle_seconds:
             unsettled = [*await books.unsettled(), *await books.unpaid(bank.paid)]
             if not unsettled:
                 break

@@ -89,6 +89,7 @@ class SubscriptionBooks:
         if loaded is not None:
             self._standing, self.version = loaded.standing, loaded.version
             self.clock, self.billed_at = loaded.clock_at, loaded.billed_at
+            self._tell(loaded.deliveries)
             self.show()
         return loaded
 

@@ -25,7 +25,7 @@ from db.subscriptions import SubscriptionLedger
 from db.test_clocks import TestClocks
 from domain.bank import BankFact, Verdict
 from domain.billing_calendar import BillingPeriod, Plan
-from domain.event import Attempted, DeliveryState
+from domain.event import Attempted, AttemptOutcome
 from domain.invoice import Issued, Kind, OpenInvoice
 from domain.scenario import Scene
 from domain.subscription import Dunning, OpenPeriod
@@ -51,6 +51,7 @@ WAIT = 30.0
 PHONE = "77011234567"
 START = datetime(2026, 1, 15, 5, tzinfo=UTC)
 AMOUNT = 500_000
+ACCEPTED = AttemptOutcome(delivered=True, status=204, error=None, latency_ms=7, excerpt="", dead=False, wait=None)
 
 
 class PlayedBank(SandboxBank):
@@ -95,7 +96,7 @@ class Receivers:
     async def once(self, merchant_id: str, delivery_id: str) -> Attempted:
         rows = await self._books.fetch("select body from deliveries where id = :id", id=delivery_id)
         self.got[merchant_id].append(json.loads(rows[0]["body"]))
-        return Attempted(state=DeliveryState.DELIVERED, attempts=1)
+        return await self._books.attempted(merchant_id, delivery_id, ACCEPTED)
 
     async def first(self, merchant_id: str, delivery_id: str) -> Attempted:
         return await self.once(merchant_id, delivery_id)
