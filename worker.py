@@ -1,4 +1,4 @@
-"""The worker: gateways → activities → workers on five queues; drains on SIGTERM."""
+"""The worker: gateways → activities → a worker on each of its queues; drains on SIGTERM."""
 
 import asyncio
 import gc
@@ -256,53 +256,39 @@ def _reconciling(
 
 
 def build_workers(client: Client, wiring: Wiring, settings: conf.Worker) -> list[Worker]:
-    """One worker per queue, so that slow receivers or an ill bank starve nobody else."""
+    """One worker per queue that this process serves, so that slow receivers or an ill bank starve nobody else."""
     queues = TaskQueues(settings.task_queue_prefix)
-    drain = timedelta(seconds=settings.shutdown_seconds)
+    with_workflows = {
+        "workflow_runner": workflow_runner(sandboxed=settings.sandbox),
+        "max_cached_workflows": settings.max_cached_workflows,
+    }
+    options: dict[str, dict[str, Any]] = {
+        "workflows": {
+            "workflows": WORKFLOWS,
+            "activities": wiring.local,
+            "max_concurrent_workflow_tasks": WORKFLOW_TASKS,
+            "max_concurrent_local_activities": LOCAL_ACTIVITIES,
+            **with_workflows,
+        },
+        "kaspi": {"activities": wiring.kaspi, "max_concurrent_activities": KASPI_ACTIVITIES},
+        "watch": {"activities": wiring.watch, "max_concurrent_activities": settings.watched_connections},
+        "webhooks": {"activities": wiring.webhooks, "max_concurrent_activities": WEBHOOK_ACTIVITIES},
+        "deliveries": {
+            "workflows": DELIVERY_WORKFLOWS,
+            "activities": wiring.deliveries,
+            "max_concurrent_workflow_tasks": DELIVERY_WORKFLOW_TASKS,
+            "max_concurrent_activities": WEBHOOK_ACTIVITIES,
+            **with_workflows,
+        },
+    }
     return [
         Worker(
             client,
-            task_queue=queues.workflows,
-            workflows=WORKFLOWS,
-            activities=wiring.local,
-            workflow_runner=workflow_runner(sandboxed=settings.sandbox),
-            max_cached_workflows=settings.max_cached_workflows,
-            max_concurrent_workflow_tasks=WORKFLOW_TASKS,
-            max_concurrent_local_activities=LOCAL_ACTIVITIES,
-            graceful_shutdown_timeout=drain,
-        ),
-        Worker(
-            client,
-            task_queue=queues.kaspi,
-            activities=wiring.kaspi,
-            max_concurrent_activities=KASPI_ACTIVITIES,
-            graceful_shutdown_timeout=drain,
-        ),
-        Worker(
-            client,
-            task_queue=queues.watch,
-            activities=wiring.watch,
-            max_concurrent_activities=settings.watched_connections,
-            graceful_shutdown_timeout=drain,
-        ),
-        Worker(
-            client,
-            task_queue=queues.webhooks,
-            activities=wiring.webhooks,
-            max_concurrent_activities=WEBHOOK_ACTIVITIES,
-            graceful_shutdown_timeout=drain,
-        ),
-        Worker(
-            client,
-            task_queue=queues.deliveries,
-            workflows=DELIVERY_WORKFLOWS,
-            activities=wiring.deliveries,
-            workflow_runner=workflow_runner(sandboxed=settings.sandbox),
-            max_cached_workflows=settings.max_cached_workflows,
-            max_concurrent_workflow_tasks=DELIVERY_WORKFLOW_TASKS,
-            max_concurrent_activities=WEBHOOK_ACTIVITIES,
-            graceful_shutdown_timeout=drain,
-        ),
+            task_queue=queues.called(word),
+            graceful_shutdown_timeout=timedelta(seconds=settings.shutdown_seconds),
+            **options[word],
+        )
+        for word in settings.queues
     ]
 
 
@@ -335,7 +321,7 @@ async def run() -> None:
         # What is loaded by now stays: looking through it for garbage would stop every attempt for a tenth of a second.
         gc.collect()
         gc.freeze()
-        log.info("worker_ready", queue=settings[conf.Worker].task_queue_prefix)
+        log.info("worker_ready", queue=settings[conf.Worker].task_queue_prefix, serves=settings[conf.Worker].queues)
         await stopping.wait()
         log.info("worker_stopping")
         keeping.cancel()

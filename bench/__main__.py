@@ -98,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     _add(parser, "events", _whole, "storm: events in all")
     _add(parser, "receivers", _whole, "storm: receivers, each of a merchant of its own")
     _add(parser, "rate", _positive, "storm: events a second")
+    parser.add_argument(
+        "--delivery-worker", action="store_true", help="storm: a worker process of its own for what failed once"
+    )
     _add(parser, "told_rate", _positive, "told: events a second")
     _add(parser, "told_seconds", _positive, "told: of load")
     _add(parser, "seed", int, "paid: of who pays when; storm, told: of the moments")

@@ -8,7 +8,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     `latency_ms` is what the bank takes for a call; `poll_connections` and `bank_calls_per_second` are the operator's
     settings of the same names. `patience`: seconds that the last webhook is waited for. The same `seed`, the same
-    payer and the same times. Storm: `events` at `rate` a second to `receivers`, each told to one of them.
+    payer and the same times. Storm: `events` at `rate` a second to `receivers`, each told to one of them; with
+    `delivery_worker` what failed once has a worker process of its own.
     Told: `told_rate` events a second for `told_seconds`.
     """
 
@@ -25,6 +26,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 10_000
     receivers: int = 50
     rate: float = 10.0
+    delivery_worker: bool = False
     told_rate: float = 20.0
     told_seconds: float = 120.0
     seed: int = 1

@@ -76,7 +76,7 @@ async def measure_storm(options: Options, say: Callable[[str], None]) -> list[St
 
 
 async def _one(options: Options, say: Callable[[str], None], *, ill: bool) -> Storm:
-    async with BenchStack(SETTINGS) as stack, AsyncExitStack() as exits:
+    async with BenchStack(SETTINGS, delivery_worker=options.delivery_worker) as stack, AsyncExitStack() as exits:
         kinds = illnesses(options.receivers, ill=ill)
         receivers = [await exits.enter_async_context(Receiver(kind)) for kind in kinds]
         storm = await _Run(stack, receivers, options, say).go(ill=ill)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -14,21 +15,25 @@ from temporalio.client import Client
 from runtime import settings as conf
 from runtime.leave import leave
 from runtime.temporal import connect
-from runtime.temporal_names import TaskQueues
+from runtime.temporal_names import QUEUE_WORDS, TaskQueues
 
 # A poll waits up to a minute for work, and it is counted when it begins.
 FRESH = timedelta(seconds=90)
+_WORKFLOWS, _ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+POLLED_FOR = {
+    "workflows": (_WORKFLOWS, _ACTIVITIES),
+    "kaspi": (_ACTIVITIES,),
+    "watch": (_ACTIVITIES,),
+    "webhooks": (_ACTIVITIES,),
+    "deliveries": (_WORKFLOWS, _ACTIVITIES),
+}
 
 
-async def idle_queues(client: Client, queues: TaskQueues, host: str) -> list[str]:
-    """The queues that no worker on `host` has polled within `FRESH`."""
-    wanted = (
-        (queues.workflows, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
-        (queues.kaspi, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
-        (queues.watch, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
-        (queues.webhooks, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
-    )
-    return [name for name, kind in wanted if not await _polled(client, name, kind, host)]
+async def idle_queues(client: Client, queues: TaskQueues, host: str, served: Sequence[str] = QUEUE_WORDS) -> list[str]:
+    """Of the queues in `served` those that no worker on `host` has polled within `FRESH`."""
+    wanted = [(queues.called(word), kind) for word in served for kind in POLLED_FOR[word]]
+    idle = [name for name, kind in wanted if not await _polled(client, name, kind, host)]
+    return list(dict.fromkeys(idle))
 
 
 async def _polled(client: Client, name: str, kind: TaskQueueType.ValueType, host: str) -> bool:
@@ -48,7 +53,8 @@ async def check() -> str | None:
     """What is wrong, None when all is well."""
     settings = conf.load(conf.Temporal, conf.Keys, conf.Worker)
     client = await connect(settings[conf.Temporal], settings[conf.Keys].payload, identity=f"health {os.getpid()}")
-    idle = await idle_queues(client, TaskQueues(settings[conf.Worker].task_queue_prefix), socket.gethostname())
+    worker = settings[conf.Worker]
+    idle = await idle_queues(client, TaskQueues(worker.task_queue_prefix), socket.gethostname(), worker.queues)
     return f"not polled by this container: {', '.join(idle)}" if idle else None
 
 

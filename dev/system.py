@@ -156,11 +156,11 @@ class System:
     async def api_ready(self) -> bool:
         return await answers(f"{self.api_url}/health/ready")
 
-    async def worker_ready(self, since: float) -> bool:
-        """Whether a worker has asked the workflow queue for work after `since` (Unix time): older ones may be dead."""
+    async def worker_ready(self, since: float, *, queue: str = _WORKFLOW_QUEUE) -> bool:
+        """Whether a worker has asked the queue for workflow tasks after `since` (Unix time): older ones may be dead."""
         # Only the legacy form also lists workers of a deployment version.
         said = await self.temporal.ask(
-            *("task-queue", "describe", "--task-queue", _WORKFLOW_QUEUE, "--legacy-mode", "--output", "json")
+            *("task-queue", "describe", "--task-queue", queue, "--legacy-mode", "--output", "json")
         )
         pollers = json.loads(said).get("pollers") or [] if said else []
         return any(_moment(poller["last_access_time"]) >= since for poller in pollers)

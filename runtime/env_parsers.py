@@ -102,6 +102,18 @@ def names(value: str) -> tuple[str, ...]:
     return tuple(part.strip().lower() for part in value.split(",") if part.strip())
 
 
+def some_of(*words: str) -> Callable[[str], tuple[str, ...]]:
+    """A comma list of at least one of `words`, each once, in the order of `words`."""
+
+    def parse(value: str) -> tuple[str, ...]:
+        given = set(names(value))
+        if not given or not given <= set(words):
+            raise ValueError(f"write a comma list of {', '.join(words)}")
+        return tuple(one for one in words if one in given)
+
+    return parse
+
+
 def secret(shortest: int = 1) -> Callable[[str], Secret]:
     def parse(value: str) -> Secret:
         if len(value) < shortest:

@@ -10,6 +10,7 @@ from runtime.env import Env, Loader, Problem, Row, Section, Settings, SettingsEr
 from runtime.rate_limit_settings import RateLimits
 from runtime.reconciliation_settings import Reconciliation
 from runtime.secrets import KeyRing, Secret, parse_keyring
+from runtime.temporal_names import QUEUE_WORDS
 from runtime.webhook_settings import Webhooks
 
 __all__ = [
@@ -301,6 +302,15 @@ class Worker(Section, frozen=True, kw_only=True):
             "what changed more recently is left alone by the watchdog",
             parsers.seconds(1, 3600),
             "60",
+        ),
+    ]
+    queues: Annotated[
+        tuple[str, ...],
+        Env(
+            "TOLEM_WORKER_QUEUES",
+            "the queues that this worker serves; the workers together must serve them all",
+            parsers.some_of(*QUEUE_WORDS),
+            ",".join(QUEUE_WORDS),
         ),
     ]
     task_queue_prefix: Annotated[

@@ -6,6 +6,10 @@ import msgspec
 from temporalio.common import SearchAttributeKey
 
 
+# What TOLEM_WORKER_QUEUES calls them: the properties of `TaskQueues`.
+QUEUE_WORDS: Final = ("workflows", "kaspi", "watch", "webhooks", "deliveries")
+
+
 class TaskQueues(msgspec.Struct, frozen=True):
     """Separate queues, so that slow receivers or an ill bank never starve refunds.
 
@@ -38,6 +42,11 @@ class TaskQueues(msgspec.Struct, frozen=True):
     def deliveries(self) -> str:
         """What failed once: the workflows `delivery-…` and `redelivery-…` with their activities."""
         return f"{self.prefix}-deliveries"
+
+    def called(self, word: str) -> str:
+        """The queue that one of `QUEUE_WORDS` means."""
+        name: str = getattr(self, word)
+        return name
 
 
 QUEUES: Final = TaskQueues()

@@ -36,6 +36,7 @@ from workflows.delivering import ContinueDelivery, fair
 from workflows.engine_errors import GONE, EngineAway, NotIssued, engine_errors
 from workflows.invoice_messages import AwaitIssued, Cancel, Resolve, Simulate
 from workflows.job_status import AT_ONCE, JobStatus, look_at
+from workflows.joining import join
 from workflows.refund_messages import AwaitOpened, RefundLook, ResolveRefund, SimulateRefund
 from workflows.subscription_client import SubscriptionDoor
 
@@ -77,10 +78,7 @@ class Engine(SubscriptionDoor):
         )
         ask = AwaitIssued(fingerprint=order.fingerprint, issue_before=order.issue_before)
         with engine_errors(), suppress(WorkflowAlreadyStartedError):  # the story is over: the books tell it
-            async with asyncio.timeout(wait):
-                await self._client.execute_update_with_start_workflow(
-                    "issued", ask, id=_issued_id(ask, again=again), start_workflow_operation=start
-                )
+            await join(self._client, start, "issued", ask, update_id=_issued_id(ask, again=again), wait=wait)
 
     async def cancel(self, invoice_id: str, *, wait: float, asked_by: str = "") -> None:
         """Asks the bank to withdraw a bill; returns when the books say canceled. `asked_by` is the API key's id."""
@@ -128,14 +126,9 @@ class Engine(SubscriptionDoor):
             static_summary=f"refund of {order.invoice_id}",
         )
         with engine_errors(), suppress(WorkflowAlreadyStartedError):  # the story is over: the books tell it
-            async with asyncio.timeout(wait):
-                await self._client.execute_update_with_start_workflow(
-                    "opened",
-                    AwaitOpened(fingerprint=order.fingerprint),
-                    # Not the fingerprint: a refusal must not answer for a later time, when the invoice may be paid.
-                    id=uuid4().hex,
-                    start_workflow_operation=start,
-                )
+            # Not the fingerprint as its id: a refusal must not answer for a later time, when the invoice may be paid.
+            ask = AwaitOpened(fingerprint=order.fingerprint)
+            await join(self._client, start, "opened", ask, update_id=uuid4().hex, wait=wait)
 
     async def resume_refund(self, order: OpenRefund) -> None:
         """Starts a refund's story again where none runs; it goes on from the books and reads before it writes."""

@@ -1,6 +1,5 @@
 """The doorway to subscriptions and test clocks; `workflows.client.Engine` has it."""
 
-import asyncio
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from domain.subscription import ChargeRef
 from domain.subscription_record import OpenSubscription, SubscriptionRef
 from runtime.temporal_names import MERCHANT, MODE, TaskQueues
 from workflows.engine_errors import engine_errors
+from workflows.joining import join
 from workflows.subscription_messages import (
     UPDATES,
     Act,
@@ -61,13 +61,8 @@ class SubscriptionDoor:
             static_summary=f"subscription, {format_amount(order.terms.amount)} KZT {order.plan.period}",
         )
         with engine_errors(), suppress(WorkflowAlreadyStartedError):  # it is over: the books tell it
-            async with asyncio.timeout(wait):
-                await self._client.execute_update_with_start_workflow(
-                    "opened",
-                    AwaitSubscription(fingerprint=order.fingerprint),
-                    id=uuid4().hex,
-                    start_workflow_operation=start,
-                )
+            ask = AwaitSubscription(fingerprint=order.fingerprint)
+            await join(self._client, start, "opened", ask, update_id=uuid4().hex, wait=wait)
 
     async def act_on_subscription(
         self, ref: SubscriptionRef, act: Act, *, wait: float, update_id: str | None = None
@@ -96,11 +91,10 @@ class SubscriptionDoor:
             "subscription", **self._begun(ref), id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE
         )
         with engine_errors():
-            async with asyncio.timeout(wait):
-                answer: T = await self._client.execute_update_with_start_workflow(
-                    name, argument, id=update_id or uuid4().hex, result_type=result, start_workflow_operation=start
-                )
-                return answer
+            answer: T = await join(
+                self._client, start, name, argument, update_id=update_id or uuid4().hex, wait=wait, result_type=result
+            )
+            return answer
         raise AssertionError("unreachable")
 
     async def resume_subscription(self, ref: SubscriptionRef) -> None:

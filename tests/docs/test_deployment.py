@@ -266,4 +266,6 @@ async def test_a_worker_is_healthy_where_it_polls_and_only_there(stack: Stack) -
         QUEUES.kaspi,
         QUEUES.watch,
         QUEUES.webhooks,
+        QUEUES.deliveries,
     ]
+    assert await idle_queues(client, QUEUES, "another-container", ["deliveries"]) == [QUEUES.deliveries]

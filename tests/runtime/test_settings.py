@@ -219,6 +219,17 @@ def test_allowed_hosts_are_a_list() -> None:
     assert load(Webhooks, environ=environ)[Webhooks].allowed_hosts == ("127.0.0.1", "localhost:8080")
 
 
+def served(value: str) -> tuple[str, ...]:
+    return load(Worker, environ={"TOLEM_WORKER_QUEUES": value})[Worker].queues
+
+
+def test_a_worker_serves_every_queue_or_those_that_are_named() -> None:
+    assert served("") == ("workflows", "kaspi", "watch", "webhooks", "deliveries")
+    assert served("Deliveries, webhooks,deliveries") == ("webhooks", "deliveries")
+    for wrong in (",", "all", "webhooks,tolem-kaspi"):
+        assert set(problems({"TOLEM_WORKER_QUEUES": wrong}, Worker)) == {"TOLEM_WORKER_QUEUES"}
+
+
 def test_the_description_lists_each_setting_once_and_its_defaults_are_valid() -> None:
     rows = describe()
     names = [row.name for row in rows]
