@@ -183,20 +183,20 @@ def test_a_misspelt_wish_is_not_passed_over(type_: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "asked"),
     [
-        ({"amount": 5}, {"amount"}),
-        ({"cart_items": [{"catalog_item_id": "cat_1", "count": 1}]}, {"amount"}),
-        ({"description": None}, {"description"}),
-        ({"ends_at": None, "billing_period": "weekly"}, {"ends_at", "period"}),
-        ({"total_cycles": 3, "missed_periods": "none"}, {"total_cycles", "missed"}),
-        ({"max_retry_attempts": 1, "retry_interval_hours": 2}, {"max_retry_attempts", "retry_interval_hours"}),
-        ({"grace_period_days": 1}, {"grace_period_days"}),
+        ({"amount": 5}, ["amount"]),
+        ({"cart_items": [{"catalog_item_id": "cat_1", "count": 1}]}, ["amount"]),
+        ({"description": None}, ["description"]),
+        ({"ends_at": None, "billing_period": "weekly"}, ["ends_at", "period"]),
+        ({"total_cycles": 3, "missed_periods": "none"}, ["total_cycles", "missed"]),
+        ({"max_retry_attempts": 1, "retry_interval_hours": 2}, ["max_retry_attempts", "retry_interval_hours"]),
+        ({"grace_period_days": 1}, ["grace_period_days"]),
     ],
     ids=str,
 )
-def test_what_a_change_does_not_ask_for_is_kept_as_it_stands(fields: dict[str, Any], asked: set[str]) -> None:
+def test_what_a_change_does_not_ask_for_is_kept_as_it_stands(fields: dict[str, Any], asked: list[str]) -> None:
     together = {
         "amount", "description", "period", "ends_at", "total_cycles",
         "max_retry_attempts", "retry_interval_hours", "grace_period_days", "missed",
     }  # fmt: skip
     change = read_draft(SubscriptionUpdate, json.dumps(fields).encode()).finish()
-    assert set(kept_fields(change)) == together - asked
+    assert set(kept_fields(change)) == together - set(asked)
