@@ -27,7 +27,6 @@ from domain.subscription import (
     Resume,
     SkipPeriod,
     SkipReason,
-    Standing,
     State,
     Tell,
     Told,
@@ -396,10 +395,3 @@ def test_what_an_invoice_says_of_its_bill(
     assert (None if said is None else type(said)) is outcome
     if isinstance(said, ChargeFailed):
         assert said.declined is (state is not invoice.State.EXPIRED)
-
-
-def test_a_standing_without_later_fields_is_read() -> None:
-    one = fresh()
-    old = msgspec.json.decode(msgspec.json.encode(one.standing))
-    kept = {key: old[key] for key in ("started_at", "calendar", "terms")}
-    assert msgspec.convert(kept, Standing, strict=False).state is State.ACTIVE

@@ -2,8 +2,20 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from domain.billing_calendar import BillingPeriod, Plan
-from domain.subscription import Change, ChargeCanceled, ChargeRef, Happening, SkipPeriod, Standing, Terms, TimeReached
+from domain.subscription import (
+    Change,
+    ChargeCanceled,
+    ChargeRef,
+    Happening,
+    SkipPeriod,
+    Standing,
+    State,
+    Terms,
+    TimeReached,
+)
 from domain.subscription_record import period_due
 from domain.subscription_rules import begin, decide
 
@@ -35,3 +47,10 @@ def test_a_period_that_a_change_skipped_was_due_by_the_old_calendar() -> None:
     changed = after(open_, WEEKLY, at=later)
     assert changed.next == 3
     assert period_due(open_, changed, 2) == datetime(2026, 2, 28, 5, tzinfo=UTC)
+
+
+def test_a_standing_without_later_fields_is_read() -> None:
+    standing = billing()
+    old = msgspec.json.decode(msgspec.json.encode(standing))
+    kept = {key: old[key] for key in ("started_at", "calendar", "terms")}
+    assert msgspec.convert(kept, Standing, strict=False).state is State.ACTIVE

@@ -1,20 +1,18 @@
 """Subscriptions through the real API on a real socket, without an engine: refusals, kept answers, tenants."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from sqlalchemy import text
 
 from api.idempotency import fingerprint
 from api.subscribing import OPERATION, AskedSubscription
 from db.engine import as_merchant
 from db.kept_answers import KeyedAnswer, keep_answer
-from domain.billing_calendar import ALMATY, BillingPeriod, Plan
+from domain.billing_calendar import BillingPeriod, Plan
 from domain.errors import Code
-from domain.ids import SUBSCRIPTION, new_id
 from domain.merchant import Mode
 from domain.subscription import Dunning
 from domain.subscription_record import Subscription
@@ -214,35 +212,3 @@ async def test_a_test_key_sees_and_touches_sandbox_subscriptions_only(keeper: Ke
     for action in ACTIONS:
         assert_error(await keeper.test.post(f"{PATH}/{live.id}/{action}"), Code.NOT_FOUND)
     assert_error(await keeper.test.patch(f"{PATH}/{live.id}", json={"amount": 1}), Code.NOT_FOUND)
-
-
-async def test_apipays_creation_may_be_repeated_after_midnight_with_its_key(keeper: Keeper) -> None:
-    yesterday = datetime.now(UTC) - timedelta(days=1)
-    one = await begun_then(keeper, await keeper.subscriber.open(sandbox=True), yesterday)
-    await kept(keeper, one, await print_of(keeper, None), "recurring-1")
-    day = yesterday.astimezone(ALMATY).date().isoformat()
-    body = {"amount": 10000, "phone_number": "87011234567", "interval": "monthly", "start_date": day}
-    again = await keeper.test.post("/api/recurring-invoices", json=body, headers={"Idempotency-Key": "recurring-1"})
-    assert (again.status_code, again.headers["idempotent-replayed"]) == (200, "true"), again.text
-    assert again.json()["tolem_id"] == one.id
-    refused = await keeper.test.post("/api/recurring-invoices", json=body, headers={"Idempotency-Key": "recurring-2"})
-    assert (refused.status_code, refused.json()["code"]) == (422, Code.INVALID_REQUEST)
-
-
-_COPY = text(
-    "insert into subscriptions select (jsonb_populate_record(s, jsonb_build_object('id', cast(:id as text),"
-    " 'number', s.number + 1, 'created_at', cast(:created_at as timestamptz)))).* from subscriptions s where id = :of"
-)
-_COPY_TERMS = text(
-    "insert into subscription_terms (subscription_id, revision, merchant_id, amount) select :id, revision, merchant_id,"
-    " amount from subscription_terms where subscription_id = :of"
-)
-
-
-async def begun_then(keeper: Keeper, one: Subscription, moment: datetime) -> Subscription:
-    """Such a subscription, recorded at another moment."""
-    id_ = new_id(SUBSCRIPTION)
-    async with as_merchant(keeper.shop.books.app, keeper.shop.id) as connection:
-        await connection.execute(_COPY, {"id": id_, "created_at": moment, "of": one.id})
-        await connection.execute(_COPY_TERMS, {"id": id_, "of": one.id})
-    return await keeper.subscriber.read(id_)
