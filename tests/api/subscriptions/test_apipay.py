@@ -3,16 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-import msgspec
 import pytest
 
-from api.idempotency import fingerprint
-from api.subscribing import OPERATION, AskedSubscription
-from db.engine import as_merchant
-from db.kept_answers import KeyedAnswer, keep_answer
-from domain.billing_calendar import ALMATY, Plan
-from domain.merchant import Mode
-from domain.subscription import Dunning
+from domain.billing_calendar import ALMATY
 from tests.api.subscriptions.keeper import Keeper
 
 # The framework announces for its version 3 what our routes must do then; here only answers are looked at.
@@ -29,7 +22,8 @@ async def test_a_repeat_on_a_later_day_gets_its_subscription_and_no_new_rule(kee
     headers = {"Idempotency-Key": "rec-1"}
     refused = await keeper.test.post(PATH, json=body, headers=headers)
     assert (refused.status_code, list(refused.json()["errors"])) == (422, ["start_date"])
-    await kept(keeper, one.id, datetime(2020, 1, 31, 10, tzinfo=ALMATY))
+    print_ = await keeper.print_of_creation(datetime(2020, 1, 31, 10, tzinfo=ALMATY))
+    await keeper.keep(one.id, print_, "rec-1")
     again = await keeper.test.post(PATH, json=body, headers=headers)
     assert again.status_code == 200, again.text
     assert (again.json()["tolem_id"], again.headers["idempotent-replayed"]) == (one.id, "true")
@@ -53,27 +47,3 @@ async def test_wrong_dates_are_named_as_they_were_asked_for(
 ) -> None:
     answer = await keeper.test.post(PATH, json=BODY | dates)
     assert (answer.status_code, sorted(answer.json()["errors"])) == (422, sorted(named))
-
-
-async def kept(keeper: Keeper, subscription_id: str, started_at: datetime) -> None:
-    """The answer to `BODY` with this start is kept for the key "rec-1", as the books do with what they write."""
-    asked = AskedSubscription(
-        phone="77011234567",
-        amount=1_000_000,
-        cart=None,
-        description=None,
-        external_order_id=None,
-        is_sandbox=True,
-        plan=Plan(),
-        dunning=Dunning(),
-        started_at=started_at,
-        bill_immediately=False,
-        metadata={},
-        test_clock=None,
-        payer=[],
-    )
-    (row,) = await keeper.shop.books.fetch("select id_salt from merchants where id = :id", id=keeper.shop.id)
-    print_ = fingerprint(row["id_salt"], OPERATION, *msgspec.structs.astuple(asked))
-    keyed = KeyedAnswer(mode=Mode.TEST, operation=OPERATION, key="rec-1", fingerprint=print_, status=201, body=b"{}")
-    async with as_merchant(keeper.shop.books.app, keeper.shop.id) as connection:
-        assert await keep_answer(connection, keeper.shop.id, subscription_id, keyed)

@@ -4,18 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 
-from api.idempotency import fingerprint
-from api.subscribing import OPERATION, AskedSubscription
-from db.engine import as_merchant
-from db.kept_answers import KeyedAnswer, keep_answer
 from domain.billing_calendar import BillingPeriod, Plan
 from domain.errors import Code
 from domain.merchant import Mode
-from domain.subscription import Dunning
-from domain.subscription_record import Subscription
 from operations.keys import add_key
 from tests.api.subscriptions.keeper import ACTIONS, PATH, Keeper, fields_of, opened
 from tests.db.books import BIN, Books
@@ -102,46 +95,17 @@ async def test_a_kept_answer_needs_neither_an_engine_nor_a_date_that_is_still_ri
     headers = {"Idempotency-Key": "sub-1"}
     refused = await keeper.test.post(PATH, json=body, headers=headers)
     assert fields_of(assert_error(refused, Code.INVALID_REQUEST)) == ["started_at"]
-    await kept(keeper, one, await print_of(keeper, started_at), "sub-1")
+    await keeper.keep(one.id, await keeper.print_of_creation(started_at), "sub-1")
     answer = await keeper.test.post(PATH, json=body, headers=headers)
     assert (answer.status_code, answer.content, answer.headers["idempotent-replayed"]) == (201, b"{}", "true")
     other = await keeper.test.post(PATH, json=body | {"amount": 10001}, headers=headers)
     assert_error(other, Code.IDEMPOTENCY_KEY_REUSED)
 
 
-async def print_of(keeper: Keeper, started_at: datetime | None) -> str:
-    """What `BODY` with this start is known by."""
-    asked = AskedSubscription(
-        phone="77011234567",
-        amount=1_000_000,
-        cart=None,
-        description=None,
-        external_order_id=None,
-        is_sandbox=True,
-        plan=Plan(),
-        dunning=Dunning(),
-        started_at=started_at,
-        bill_immediately=False,
-        metadata={},
-        test_clock=None,
-        payer=[],
-    )
-    (row,) = await keeper.shop.books.fetch("select id_salt from merchants where id = :id", id=keeper.shop.id)
-    return fingerprint(row["id_salt"], OPERATION, *msgspec.structs.astuple(asked))
-
-
-async def kept(keeper: Keeper, one: Subscription, print_: str, key: str, operation: str = OPERATION) -> None:
-    """An answer is kept for the key, as the books do with what they write."""
-    keyed = KeyedAnswer(mode=Mode.TEST, operation=operation, key=key, fingerprint=print_, status=201, body=b"{}")
-    async with as_merchant(keeper.shop.books.app, keeper.shop.id) as connection:
-        assert await keep_answer(connection, keeper.shop.id, one.id, keyed)
-
-
 async def test_a_kept_answer_of_an_action_is_given_again_for_the_same_subscription_only(keeper: Keeper) -> None:
     one, two = await keeper.subscriber.open(sandbox=True), await keeper.subscriber.open(sandbox=True)
-    (row,) = await keeper.shop.books.fetch("select id_salt from merchants where id = :id", id=keeper.shop.id)
-    print_ = fingerprint(row["id_salt"], "subscriptions.pause", one.id)
-    await kept(keeper, one, print_, "pause-1", "subscriptions.pause")
+    print_ = await keeper.print_of("subscriptions.pause", one.id)
+    await keeper.keep(one.id, print_, "pause-1", "subscriptions.pause")
     headers = {"Idempotency-Key": "pause-1"}
     again = await keeper.test.post(f"{PATH}/{one.id}/pause", headers=headers)
     assert (again.content, again.headers["idempotent-replayed"]) == (b"{}", "true")
