@@ -275,6 +275,8 @@ _TOGETHER = {
 def kept_fields(asked: SubscriptionUpdate) -> list[str]:
     """What was not asked for stays as it stands when the change is decided, not as it was read here."""
     kept = [own for name, own in _TOGETHER.items() if getattr(asked, name) is UNSET]
+    if asked.billing_day is not UNSET and "period" in kept:
+        kept.remove("period")  # a day is one of its rhythm: the 31st of what is weekly by now is no date
     return kept if asked.amount is not UNSET or asked.cart_items is not UNSET else ["amount", *kept]
 
 

@@ -21,8 +21,10 @@ from api.v1.subscription_bodies import (
 )
 from domain.billing_calendar import BillingPeriod, Plan
 from domain.errors import TolemError
-from domain.subscription import Dunning, MissedPolicy
+from domain.subscription import Change, Dunning, MissedPolicy, Terms
 from domain.subscription_record import PayerAct
+from domain.subscription_rules import begin, decide
+from workflows.subscription_messages import ChangeSubscription, happening_of
 
 PUBLISHED: dict[str, Any] = {"phone_number": "77011234567", "amount": 10000}
 
@@ -187,6 +189,7 @@ def test_a_misspelt_wish_is_not_passed_over(type_: Any) -> None:
         ({"cart_items": [{"catalog_item_id": "cat_1", "count": 1}]}, ["amount"]),
         ({"description": None}, ["description"]),
         ({"ends_at": None, "billing_period": "weekly"}, ["ends_at", "period"]),
+        ({"billing_day": 31}, ["period"]),
         ({"total_cycles": 3, "missed_periods": "none"}, ["total_cycles", "missed"]),
         ({"max_retry_attempts": 1, "retry_interval_hours": 2}, ["max_retry_attempts", "retry_interval_hours"]),
         ({"grace_period_days": 1}, ["grace_period_days"]),
@@ -200,3 +203,14 @@ def test_what_a_change_does_not_ask_for_is_kept_as_it_stands(fields: dict[str, A
     }  # fmt: skip
     change = read_draft(SubscriptionUpdate, json.dumps(fields).encode()).finish()
     assert set(kept_fields(change)) == together - set(asked)
+
+
+def test_a_day_and_another_rhythm_at_once_leave_dates_that_there_are() -> None:
+    """Both were right when they were read; what a workflow can't decide would stop it for good."""
+    now = datetime(2026, 1, 10, 5, tzinfo=UTC)
+    monthly = begin(now, Plan(), Terms(amount=1))
+    weekly = decide(monthly, Change(plan=Plan(period=BillingPeriod.WEEKLY)), now).standing
+    asked = read_draft(SubscriptionUpdate, b'{"billing_day": 31}').finish()
+    change = ChangeSubscription(plan=Plan(period=BillingPeriod.MONTHLY, day=31), kept=kept_fields(asked))
+    calendar = decide(weekly, happening_of(change, weekly), now).standing.calendar
+    assert (calendar.period, calendar.day) == (BillingPeriod.MONTHLY, 31)
