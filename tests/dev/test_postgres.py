@@ -10,6 +10,7 @@ from dev.ports import free_port
 from dev.postgres import Database, EmbeddedPostgres, PostgresFailed
 from dev.postgres_home import postgres_home, remove_home, server_user
 from tests.support.postgres import TEST_SETTINGS
+from tests.support.processes import runs
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ async def test_stop_leaves_no_process(server: EmbeddedPostgres) -> None:
 
     await server.stop()
 
-    assert [process for process in family if process.is_running()] == []
+    assert [process for process in family if runs(process)] == []
 
 
 async def test_lost_passwords_are_explained(server: EmbeddedPostgres) -> None:

@@ -21,6 +21,7 @@ from dev.ports import is_free
 from dev.postgres import EmbeddedPostgres
 from dev.postgres_home import postgres_home, remove_home
 from dev.terminal import own_foreground_group
+from tests.support.processes import runs, until_gone
 
 STANDINS = Path(__file__).parent / "standins"
 PARTS = ("postgres", "temporal", "emulator", "worker", "api")
@@ -129,9 +130,7 @@ async def test_nothing_outlives_a_killed_supervisor_and_the_next_up_recovers(fol
     run.process.kill()
     await run.process.wait()
 
-    async with asyncio.timeout(30):
-        while survivors(family):  # noqa: ASYNC110 — grandchildren send no event
-            await asyncio.sleep(0.05)
+    await until_gone(*family)
     again = await Run.start(folder, base)
     await again.pids()
     again.process.send_signal(signal.SIGTERM)
@@ -211,7 +210,7 @@ def family_of(pid: int) -> list[psutil.Process]:
 
 
 def survivors(family: list[psutil.Process]) -> list[psutil.Process]:
-    return [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in family if runs(process)]
 
 
 def secret_files(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 from dev.logs import LogBoard
 from dev.process import Command, ManagedProcess
 from dev.supervisor import Child, ChildFailed, Supervisor
+from tests.support.processes import runs, until_gone
 
 
 class Stage:
@@ -78,7 +79,7 @@ async def test_a_crashed_child_comes_back_and_is_told_of(stage: Stage) -> None:
     await stage.until_said("shop is back")
 
     assert stage.supervisor.pid("shop") != before
-    assert psutil.Process(stage.supervisor.pid("shop")).is_running()
+    assert runs(psutil.Process(stage.supervisor.pid("shop")))
     assert "shop was ended by signal 9; starting it again in 0.5 s" in stage.out.getvalue()
 
 
@@ -100,7 +101,7 @@ async def test_a_child_that_ignores_the_polite_signal_is_killed(stage: Stage) ->
 
     await stage.supervisor.stop()
 
-    assert not process.is_running()
+    assert not runs(process)
 
 
 async def test_kill_makes_a_slow_stop_end(stage: Stage) -> None:
@@ -177,10 +178,3 @@ async def test_stop_returns_the_exit_code_and_may_be_repeated(tmp_path: Path) ->
     assert await process.wait() == 5
     assert await process.stop() == 5
     assert await process.stop() == 5
-
-
-async def until_gone(process: psutil.Process) -> None:
-    """Waits until it runs no more; a zombie whose new parent has not collected it yet counts as gone."""
-    async with asyncio.timeout(30):
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110 — not our child: no event
-            await asyncio.sleep(0.02)
