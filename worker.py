@@ -52,8 +52,8 @@ from runtime.env import SettingsError
 from runtime.leave import leave
 from runtime.logging import configure
 from runtime.secrets import SealBox
+from runtime.task_queues import TaskQueues
 from runtime.temporal import connect
-from runtime.temporal_names import TaskQueues
 from runtime.workflow_sandbox import workflow_runner
 from webhooks.guard import EgressRules
 from webhooks.lanes import Lanes

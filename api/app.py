@@ -65,8 +65,8 @@ from domain.rate_limit import RateLimit
 from runtime import settings as conf
 from runtime.payload_codec import EncryptionCodec
 from runtime.secrets import SealBox
+from runtime.task_queues import TaskQueues
 from runtime.temporal import connect
-from runtime.temporal_names import TaskQueues
 from webhooks.guard import EgressRules
 from workflows.client import Engine
 

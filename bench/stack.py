@@ -17,7 +17,7 @@ from dev.migrations import ROOT
 from dev.postgres_home import remove_home
 from dev.process import Command, ManagedProcess
 from dev.system import System
-from runtime.temporal_names import QUEUE_WORDS, QUEUES
+from runtime.task_queues import QUEUE_WORDS, QUEUES
 
 PARTS = ("postgres", "temporal", "emulator", "worker", "api")
 RAW_WORKER = "raw worker"

@@ -17,8 +17,8 @@ from operations.keys import add_merchant
 from runtime import settings as conf
 from runtime.leave import leave
 from runtime.logging import configure
+from runtime.task_queues import TaskQueues
 from runtime.temporal import connect
-from runtime.temporal_names import TaskQueues
 from workflows.client import Engine
 from workflows.subscription_messages import PauseSubscription
 

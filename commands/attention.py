@@ -6,8 +6,9 @@ import rich_click as click
 from click.exceptions import Exit
 
 from activities.looking import BankView
+from commands.console import console, table
 from commands.operator_name import operator_name
-from commands.shared import console, operator_database, run, table, workflow_engine
+from commands.shared import operator_database, run, workflow_engine
 from db.inspection import Inspection
 from domain.errors import Code, TolemError
 from domain.ids import INVOICE, REFUND

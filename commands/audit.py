@@ -7,7 +7,8 @@ import msgspec
 import rich_click as click
 from rich.markup import escape
 
-from commands.shared import console, operator_database, run, table
+from commands.console import console, table
+from commands.shared import operator_database, run
 from db.audit_reads import AuditChains
 from domain.audit_chain import Broken, ChainCheck, Head
 

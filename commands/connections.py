@@ -4,7 +4,8 @@ from typing import Any
 
 import rich_click as click
 
-from commands.shared import console, operator_registry, run, table, workflow_engine
+from commands.console import console, table
+from commands.shared import operator_registry, run, workflow_engine
 from domain.bank import Scheme
 from kaspi.client import KaspiClient
 from kaspi.config import KaspiConfig

@@ -7,8 +7,8 @@ import msgspec
 import rich_click as click
 from rich.markup import escape
 
+from commands.console import console, table
 from commands.over_api import api_options, client_of, run_over_api
-from commands.shared import console, table
 from operations.api_client import part
 
 FEED = "/api/v1/events"

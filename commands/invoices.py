@@ -2,7 +2,8 @@
 
 import rich_click as click
 
-from commands.shared import console, operator_database, run, table, told_table
+from commands.console import console, table
+from commands.shared import operator_database, run, told_table
 from db.inspection import Inspection
 from domain.invoice import Invoice, bank_reference
 from domain.money import format_amount

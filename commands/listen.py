@@ -11,8 +11,8 @@ from pathlib import Path
 import rich_click as click
 from rich.markup import escape
 
+from commands.console import console
 from commands.over_api import api_options, client_of, run_over_api
-from commands.shared import console
 from operations.api_client import ApiClient
 from operations.following import Connected, Event, Following, Lost
 from operations.listening import forward, rules_for, told, types_of

@@ -2,7 +2,8 @@
 
 import rich_click as click
 
-from commands.shared import console, operator_registry, run, table
+from commands.console import console, table
+from commands.shared import operator_registry, run
 from db.registry import ApiKeyRow
 from domain.merchant import Mode
 from domain.rate_limit import MAX_BURST, MAX_PER_MINUTE, RateLimit

@@ -9,8 +9,9 @@ import rich_click as click
 
 from activities.reconciling import Reconcile
 from api.v1 import days
+from commands.console import console, table
 from commands.operator_name import operator_name
-from commands.shared import console, operator_database, run, table, workflow_engine
+from commands.shared import operator_database, run, workflow_engine
 from db.errors import ReconciliationRuns
 from db.reconciliation_reads import EveryReconciliation
 from db.reconciliations import Reconciliations

@@ -1,16 +1,15 @@
-"""What every command shares: the operator's database, the engine, the console, how failures are told."""
+"""What the operators' commands share: their database, the engine, how failures are told."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from commands.console import table
 from commands.operator_name import operator_name
 from db.engine import create_engine
 from db.errors import DatabaseError
@@ -19,12 +18,9 @@ from db.registry import Registry
 from domain.errors import TolemError
 from kaspi.errors import KaspiError
 from runtime import settings as conf
+from runtime.task_queues import TaskQueues
 from runtime.temporal import TemporalUnreachable, connect
-from runtime.temporal_names import TaskQueues
 from workflows.client import Engine, EngineAway
-
-# Ids must stay in one piece, so that they can be copied: a narrow terminal wraps lines, not columns.
-console = Console(highlight=False, width=max(shutil.get_terminal_size().columns, 320))
 
 
 @asynccontextmanager
@@ -74,11 +70,3 @@ def told_table(events: list[Told], *, by_type: bool = False) -> Table:
         what = one.type if by_type else one.cause
         told.add_row(one.event_id, what, when, one.delivery_id or "", one.state or "", attempts, last)
     return told
-
-
-def table(*columns: str) -> Table:
-    """A plain table."""
-    made = Table(box=None, pad_edge=False)
-    for column in columns:
-        made.add_column(column, no_wrap=True)
-    return made

@@ -6,7 +6,8 @@ import rich_click as click
 from rich.markup import escape
 from rich.table import Table
 
-from commands.shared import console, operator_database, run, table, told_table, workflow_engine
+from commands.console import console, table
+from commands.shared import operator_database, run, told_table, workflow_engine
 from db.subscription_inspection import InspectedSubscription, SubscriptionBill, SubscriptionInspection
 from domain.billing_calendar import ALMATY
 from domain.money import format_amount

@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 
-from commands.shared import console, run, table
+from commands.console import console, table
+from commands.shared import run
 from runtime import settings as conf
 from runtime.temporal import connect, register_search_attributes
 

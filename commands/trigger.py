@@ -2,8 +2,8 @@
 
 import rich_click as click
 
+from commands.console import console, table
 from commands.over_api import api_options, client_of, run_over_api
-from commands.shared import console, table
 from domain.event import EventType
 from domain.merchant import Mode
 from operations.trigger_report import Happened

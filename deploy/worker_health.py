@@ -14,8 +14,8 @@ from temporalio.client import Client
 
 from runtime import settings as conf
 from runtime.leave import leave
+from runtime.task_queues import QUEUE_WORDS, TaskQueues
 from runtime.temporal import connect
-from runtime.temporal_names import QUEUE_WORDS, TaskQueues
 
 # A poll waits up to a minute for work, and it is counted when it begins.
 FRESH = timedelta(seconds=90)

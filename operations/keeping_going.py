@@ -10,7 +10,7 @@ from db.engine import create_engine
 from db.errors import DatabaseError
 from db.registry import Registry
 from runtime import settings as conf
-from runtime.temporal_names import TaskQueues
+from runtime.task_queues import TaskQueues
 from workflows.client import Engine, EngineAway
 from workflows.schedules import ensure_schedules, recurring
 

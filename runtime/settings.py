@@ -10,7 +10,7 @@ from runtime.env import Env, Loader, Problem, Row, Section, Settings, SettingsEr
 from runtime.rate_limit_settings import RateLimits
 from runtime.reconciliation_settings import Reconciliation
 from runtime.secrets import KeyRing, Secret, parse_keyring
-from runtime.temporal_names import QUEUE_WORDS
+from runtime.task_queues import QUEUE_WORDS
 from runtime.webhook_settings import Webhooks
 
 __all__ = [

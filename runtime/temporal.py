@@ -14,7 +14,8 @@ from runtime.payload_codec import EncryptionCodec
 from runtime.payloads import TolemPayloadConverter
 from runtime.secrets import KeyRing, Secret
 from runtime.settings import Temporal
-from runtime.temporal_names import QUEUES, SEARCH_ATTRIBUTES, TaskQueues
+from runtime.task_queues import QUEUES, TaskQueues
+from runtime.temporal_names import SEARCH_ATTRIBUTES
 
 __all__ = [
     "QUEUES",

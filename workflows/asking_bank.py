@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.errors import Code
     from domain.invoice import Booked, OpenInvoice
     from domain.scenario import Scene
-    from runtime.temporal_names import TaskQueues
+    from runtime.task_queues import TaskQueues
     from workflows import options
     from workflows.failures import refuse, said_no
     from workflows.invoice_messages import SOMEBODY, Resolve

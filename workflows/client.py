@@ -31,7 +31,8 @@ from domain.invoice import OpenInvoice, State
 from domain.money import format_amount
 from domain.redelivery import Redeliver
 from domain.refund import OpenRefund, RefundState, SimulatedRefund
-from runtime.temporal_names import MERCHANT, MODE, TaskQueues
+from runtime.task_queues import TaskQueues
+from runtime.temporal_names import MERCHANT, MODE
 from workflows.delivering import ContinueDelivery, fair
 from workflows.engine_errors import GONE, EngineAway, NotIssued, engine_errors
 from workflows.invoice_messages import AwaitIssued, Cancel, Resolve, Simulate

@@ -13,7 +13,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.delivering import FALLBACK_WAIT, Delivering, DeliverWebhook
     from domain.event import Attempted, DeliveryState
     from domain.invoice import DeliveryRef
-    from runtime.temporal_names import MERCHANT, TaskQueues
+    from runtime.task_queues import TaskQueues
+    from runtime.temporal_names import MERCHANT
     from workflows.options import WEBHOOK_POST
 
 

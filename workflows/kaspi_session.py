@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.watching import WatchConnection, WatchEnded, Watching
     from domain.invoice import DeliveryRef
     from domain.merchant import Health
-    from runtime.temporal_names import TaskQueues
+    from runtime.task_queues import TaskQueues
     from workflows.delivering import deliver
     from workflows.options import KASPI_POLL
 

@@ -10,7 +10,7 @@ from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.reconciling import PlanReconciliations, Reconcile, Reconciling
-    from runtime.temporal_names import TaskQueues
+    from runtime.task_queues import TaskQueues
     from workflows.options import LEDGER_STEP, RECONCILE_WALK
 
 # How many connections are compared at the same time at night: each holds a slot among the bank's calls.

@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
         read_back,
     )
     from domain.scenario import Scene
-    from runtime.temporal_names import TaskQueues
+    from runtime.task_queues import TaskQueues
     from workflows import options
     from workflows.failures import cause_of, said_no
     from workflows.refund_books import Nudge, RefundBooks

@@ -19,7 +19,7 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
-from runtime.temporal_names import TaskQueues
+from runtime.task_queues import TaskQueues
 
 WATCHDOG = "tolem-watchdog"
 RECONCILIATION = "tolem-reconciliation"

@@ -18,7 +18,8 @@ from activities.subscribing import AdvanceAll
 from domain.money import format_amount
 from domain.subscription import ChargeRef
 from domain.subscription_record import OpenSubscription, SubscriptionRef
-from runtime.temporal_names import MERCHANT, MODE, TaskQueues
+from runtime.task_queues import TaskQueues
+from runtime.temporal_names import MERCHANT, MODE
 from workflows.engine_errors import engine_errors
 from workflows.joining import join
 from workflows.subscription_messages import (

@@ -5,7 +5,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.delivering import Delivering, TestEndpoint
     from domain.invoice import DeliveryRef
-    from runtime.temporal_names import TaskQueues
+    from runtime.task_queues import TaskQueues
     from workflows.delivering import deliver
     from workflows.options import LEDGER_STEP
 

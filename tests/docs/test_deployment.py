@@ -31,8 +31,8 @@ from operations.keys import add_key, add_merchant
 from runtime import settings as conf
 from runtime.env import Section, SettingsError
 from runtime.secrets import hash_api_key, parse_keyring
+from runtime.task_queues import QUEUES
 from runtime.temporal import connect
-from runtime.temporal_names import QUEUES
 from tests.support.postgres import TEST_SETTINGS
 from tests.support.stack import Stack
 

@@ -155,8 +155,9 @@ def follow(words: list[str]) -> None:
     rest = list(words)
     while isinstance(here, click.Group) and rest and not rest[0].startswith("-"):
         name = rest.pop(0).rstrip(",:")
-        assert name in here.commands, f"tolem {' '.join(words)}"
-        here = here.commands[name]
+        found = here.get_command(click.Context(here), name)
+        assert found is not None, f"tolem {' '.join(words)}"
+        here = found
     options = {name for parameter in here.params for name in parameter.opts} | {"--help"}
     for word in rest:
         assert not word.startswith("--") or word in options, f"tolem {' '.join(words)}"

@@ -14,8 +14,8 @@ from domain.errors import Code
 from domain.reconciliation import Detail, LineVerdict
 from domain.reconciliation_run import Action
 from runtime import settings as conf
+from runtime.task_queues import TaskQueues
 from runtime.temporal import connect
-from runtime.temporal_names import TaskQueues
 from tests.support.api_errors import assert_error
 from tests.support.discrepancies import HEADER, statement_of
 from tests.support.emulator import EmulatorAdmin

@@ -14,8 +14,8 @@ from domain.errors import Code, TolemError
 from domain.ids import SUBSCRIPTION, new_id
 from domain.subscription_record import NewTerms, OpenSubscription, SubscriptionRef
 from runtime import settings as conf
+from runtime.task_queues import TaskQueues
 from runtime.temporal import connect
-from runtime.temporal_names import TaskQueues
 from tests.support.emulator import EmulatorAdmin
 from tests.support.shop import Shop, fresh_phone
 from tests.support.stack import Stack

@@ -9,8 +9,8 @@ from temporalio.service import RPCError
 
 from domain.errors import Code
 from runtime import settings as conf
+from runtime.task_queues import TaskQueues
 from runtime.temporal import connect
-from runtime.temporal_names import TaskQueues
 from tests.support.api_errors import assert_error
 from tests.support.emulator import EmulatorAdmin
 from tests.support.inbox import Inbox

@@ -20,8 +20,8 @@ from operations.connections import ConnectionPlan, connect_bank
 from operations.keys import add_key, add_merchant
 from runtime import settings as conf
 from runtime.secrets import SealBox
+from runtime.task_queues import TaskQueues
 from runtime.temporal import connect
-from runtime.temporal_names import TaskQueues
 from tests.support.stack import Stack
 from tests.support.waiting import until
 from workflows.client import Engine

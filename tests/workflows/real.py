@@ -32,8 +32,8 @@ from operations.connections import ConnectionPlan, connect_bank
 from operations.keys import add_merchant
 from runtime import settings as conf
 from runtime.secrets import SealBox
+from runtime.task_queues import TaskQueues
 from runtime.temporal import connect, register_search_attributes
-from runtime.temporal_names import TaskQueues
 from tests.support.emulator import EmulatorServer
 from tests.support.receiver import WebhookReceiver
 from worker import Wiring, build_workers, wire

@@ -24,7 +24,8 @@ from domain.refund import (
     SimulatedRefund,
     Sums,
 )
-from runtime.temporal_names import ATTENTION, STATE, TaskQueues
+from runtime.task_queues import TaskQueues
+from runtime.temporal_names import ATTENTION, STATE
 from runtime.workflow_sandbox import workflow_runner
 from tests.workflows.refund_scene import RefundScene
 from tests.workflows.stage import Stage

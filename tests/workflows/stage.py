@@ -29,8 +29,9 @@ from activities.watching import WatchConnection, WatchEnded
 from domain.bank import BankFact, Verdict
 from domain.event import Attempted
 from domain.invoice import Booked, Change, DeliveryRef, Kind, OpenInvoice
+from runtime.task_queues import TaskQueues
 from runtime.temporal import data_converter
-from runtime.temporal_names import SEARCH_ATTRIBUTES, TaskQueues
+from runtime.temporal_names import SEARCH_ATTRIBUTES
 from runtime.workflow_sandbox import workflow_runner
 from tests.replay.keyring import RING
 from tests.workflows.scene import Scene

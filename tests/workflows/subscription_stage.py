@@ -37,7 +37,7 @@ from domain.subscription_record import (
     SubscriptionRef,
 )
 from kaspi.sandbox import SandboxBank
-from runtime.temporal_names import TaskQueues
+from runtime.task_queues import TaskQueues
 from runtime.workflow_sandbox import workflow_runner
 from tests.db.books import Books, Shop
 from tests.support.waiting import until

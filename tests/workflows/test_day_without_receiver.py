@@ -27,7 +27,7 @@ from domain.redelivery import Redeliver, Redelivery, RedeliveryKind, RedeliveryS
 from operations import sealed
 from runtime import env_parsers as parsers
 from runtime.secrets import KeyRing, SealBox
-from runtime.temporal_names import TaskQueues
+from runtime.task_queues import TaskQueues
 from runtime.workflow_sandbox import workflow_runner
 from tests.db.books import Books, Shop
 from tests.replay.recording import UNRECORDED

@@ -12,7 +12,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from dev.ports import free_port
-from runtime.temporal_names import TaskQueues
+from runtime.task_queues import TaskQueues
 from workflows.client import Engine
 from workflows.job_status import AT_ONCE, JobStatus
 

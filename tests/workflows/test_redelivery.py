@@ -10,7 +10,7 @@ from temporalio.worker import Worker
 
 from activities.redelivering import Redelivered
 from domain.redelivery import Redeliver
-from runtime.temporal_names import TaskQueues
+from runtime.task_queues import TaskQueues
 from runtime.workflow_sandbox import workflow_runner
 from tests.support.waiting import until
 from tests.workflows.bill import WAIT

@@ -7,8 +7,8 @@ import pytest
 from temporalio.client import Client, ScheduleActionStartWorkflow
 
 from dev.temporal import TemporalServer
+from runtime.task_queues import TaskQueues
 from runtime.temporal import data_converter
-from runtime.temporal_names import TaskQueues
 from tests.replay.keyring import RING
 from workflows.schedules import WATCHDOG, Recurring, ensure_schedules, recurring
 

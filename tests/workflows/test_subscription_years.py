@@ -19,8 +19,8 @@ from domain.billing_calendar import BillingPeriod, Plan
 from domain.ids import SUBSCRIPTION, new_id
 from domain.subscription import Dunning
 from domain.subscription_record import NewTerms, PayerAct
+from runtime.task_queues import TaskQueues
 from runtime.temporal import data_converter
-from runtime.temporal_names import TaskQueues
 from tests.db.books import Books
 from tests.domain.billing_days import utc, walk, yearly_on_29_february
 from tests.replay.keyring import RING
