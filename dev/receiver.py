@@ -80,7 +80,7 @@ class WebhookReceiver:
         self._answers.clear()
 
     async def wait_for(
-        self, matches: Callable[[Received], bool] = lambda _: True, *, count: int = 1, seconds: float = 30.0
+        self, matches: Callable[[Received], bool] = lambda _: True, *, count: int = 1, seconds: float = 120.0
     ) -> list[Received]:
         """The matching requests once there are `count` of them, old ones included; TimeoutError if it takes longer."""
         async with asyncio.timeout(seconds), self._arrived:

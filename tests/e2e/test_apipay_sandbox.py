@@ -77,7 +77,7 @@ class Played:
             invoice = body.get("invoice", {})
             return (body["event"], invoice.get("id"), invoice.get("status")) == (event, self.made(digits)["id"], word)
 
-        found = (await self.receiver.wait_for(matches, count=1, seconds=45))[0]
+        found = (await self.receiver.wait_for(matches))[0]
         told: dict[str, Any] = json.loads(found.body)["invoice"]
         return told
 
