@@ -5,9 +5,8 @@ import socket
 
 import psutil
 
-
-# Bound and never listening, to the end of the process: nobody else is given such a port, neither while its server is not
-# yet there nor while it is dead, and the server itself can listen, because it says SO_REUSEADDR as every server does.
+# Bound and never listening, to the end of the process: nobody else is given such a port, neither before its server is
+# there nor while it is dead; and the server itself can listen, because it says SO_REUSEADDR as every server does.
 _HELD: list[socket.socket] = []
 _CAN_BE_HELD = platform.system() == "Linux"  # elsewhere the server, too, would find the port taken
 

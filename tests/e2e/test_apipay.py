@@ -233,9 +233,7 @@ async def test_a_bill_with_a_webhook_of_its_own_is_told_to_that_one_only(shop: S
         assert (body["event"], body["invoice"]["status"]) == ("invoice.status_changed", "paid")
         # Its refund too.
         await shop.test.post(f"/api/invoices/{routed['id']}/refund")
-        refunds = await chosen.wait_for(
-            lambda one: json.loads(one.body)["event"] == "invoice.refunded"
-        )
+        refunds = await chosen.wait_for(lambda one: json.loads(one.body)["event"] == "invoice.refunded")
         assert json.loads(refunds[0].body)["invoice"]["total_refunded"] == "1500.00"
         assert not [one for one in others.requests if b"refund" in one.body]
         for hook in hooks:

@@ -50,8 +50,9 @@ async def test_a_later_start_is_a_day_and_the_same_subscription_stands_in_v1(sho
 
 
 async def test_one_that_starts_today_is_billed_at_once(shop: Shop) -> None:
+    before = today()
     made = await recurring(shop)
-    assert made["start_date"] == today().isoformat()
+    assert made["start_date"] in {before.isoformat(), today().isoformat()}  # it may be midnight in between
 
     async def billed() -> list[dict[str, Any]]:
         answer = await shop.test.get(f"/api/v1/subscriptions/{made['tolem_id']}/invoices")
