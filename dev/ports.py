@@ -2,12 +2,14 @@
 
 import platform
 import socket
+from collections import deque
 
 import psutil
 
-# Bound and never listening, to the end of the process: nobody else is given such a port, neither before its server is
-# there nor while it is dead; and the server itself can listen, because it says SO_REUSEADDR as every server does.
-_HELD: list[socket.socket] = []
+# Bound and never listening: nobody else is given such a port, neither before its server is there nor while it is dead;
+# and the server itself can listen, because it says SO_REUSEADDR as every server does. The oldest are let go.
+_HELD: deque[socket.socket] = deque()
+_HELD_AT_MOST = 256
 _CAN_BE_HELD = platform.system() == "Linux"  # elsewhere the server, too, would find the port taken
 
 
@@ -17,10 +19,9 @@ def free_port() -> int:
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind(("127.0.0.1", 0))
     number: int = held.getsockname()[1]
-    if _CAN_BE_HELD:
-        _HELD.append(held)
-    else:
-        held.close()
+    _HELD.append(held)
+    while len(_HELD) > (_HELD_AT_MOST if _CAN_BE_HELD else 0):
+        _HELD.popleft().close()
     return number
 
 
