@@ -1,16 +1,28 @@
 """Free and taken TCP ports of this machine."""
 
+import platform
 import socket
+from collections import deque
 
 import psutil
 
+# Bound and never listening: nobody else is given such a port, neither before its server is there nor while it is dead;
+# and the server itself can listen, because it says SO_REUSEADDR as every server does. The oldest are let go.
+_HELD: deque[socket.socket] = deque()
+_HELD_AT_MOST = 256
+_CAN_BE_HELD = platform.system() == "Linux"  # elsewhere the server, too, would find the port taken
+
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
+    """A port of 127.0.0.1 for a server of ours; until that listens, and after its end, a connection is refused."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    number: int = held.getsockname()[1]
+    _HELD.append(held)
+    while len(_HELD) > (_HELD_AT_MOST if _CAN_BE_HELD else 0):
+        _HELD.popleft().close()
+    return number
 
 
 def is_free(port: int) -> bool:

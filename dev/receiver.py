@@ -43,6 +43,7 @@ class WebhookReceiver:
         self._server: asyncio.Server | None = None
         self._talking: set[asyncio.Task[None]] = set()
         self._arrived = asyncio.Condition()
+        self._released = asyncio.Event()
 
     async def start(self, port: int = 0) -> None:
         self._server = await asyncio.start_server(self._talk, "127.0.0.1", port)
@@ -75,12 +76,20 @@ class WebhookReceiver:
         """The answers of the next requests, before `default` is used again."""
         self._answers.extend(answers)
 
+    def answer_to(self, _received: Received) -> Answer:
+        """What this request is told; for a receiver that looks at it first."""
+        return self._answers.popleft() if self._answers else self.default
+
+    def release(self) -> None:
+        """Nobody is kept waiting any more."""
+        self._released.set()
+
     def answer_well(self) -> None:
         """Forgets the answers of `answer_next` that nobody has got yet."""
         self._answers.clear()
 
     async def wait_for(
-        self, matches: Callable[[Received], bool] = lambda _: True, *, count: int = 1, seconds: float = 30.0
+        self, matches: Callable[[Received], bool] = lambda _: True, *, count: int = 1, seconds: float = 120.0
     ) -> list[Received]:
         """The matching requests once there are `count` of them, old ones included; TimeoutError if it takes longer."""
         async with asyncio.timeout(seconds), self._arrived:
@@ -104,11 +113,13 @@ class WebhookReceiver:
                 await writer.wait_closed()
 
     async def _answer(self, received: Received, writer: asyncio.StreamWriter) -> None:
-        answer = self._answers.popleft() if self._answers else self.default
+        answer = self.answer_to(received)
         async with self._arrived:
             self.requests.append(received)
             self._arrived.notify_all()
-        await asyncio.sleep(answer.delay)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(answer.delay):
+                await self._released.wait()
         if answer.drop:
             writer.transport.abort()
             return

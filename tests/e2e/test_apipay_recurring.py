@@ -50,8 +50,9 @@ async def test_a_later_start_is_a_day_and_the_same_subscription_stands_in_v1(sho
 
 
 async def test_one_that_starts_today_is_billed_at_once(shop: Shop) -> None:
+    before = today()
     made = await recurring(shop)
-    assert made["start_date"] == today().isoformat()
+    assert made["start_date"] in {before.isoformat(), today().isoformat()}  # it may be midnight in between
 
     async def billed() -> list[dict[str, Any]]:
         answer = await shop.test.get(f"/api/v1/subscriptions/{made['tolem_id']}/invoices")
@@ -115,7 +116,7 @@ async def test_a_subscription_with_a_webhook_of_its_own_tells_its_bills_to_that_
             return lambda one: json.loads(one.body)["type"] == kind
 
         for kind in ("invoice.status_changed", "subscription.payment_succeeded", "subscription.paused"):
-            await chosen.wait_for(told(kind), count=1, seconds=45)
+            await chosen.wait_for(told(kind))
         # Other tests' bills may still be told here.
         mine = (made["tolem_id"].encode(), bill["tolem_id"].encode())
         assert not [one for one in others.requests if any(id_ in one.body for id_ in mine)]

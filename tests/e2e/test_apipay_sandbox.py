@@ -15,6 +15,7 @@ from domain.scenarios import MAGIC_VALUES
 from tests.e2e.conftest import Listening
 from tests.e2e.test_apipay import bill, refused
 from tests.e2e.test_apipay_recurring import recurring, today
+from tests.e2e.test_scenarios import FIRST_DEED
 from tests.support.receiver import Received, WebhookReceiver
 from tests.support.shop import Shop, fresh_key
 from tests.support.waiting import until
@@ -45,6 +46,7 @@ class Played:
     receiver: WebhookReceiver
     order: str
     created: dict[str, httpx.Response]
+    at_once: set[str]
 
     def made(self, digits: str) -> dict[str, Any]:
         answer = self.created[digits]
@@ -77,7 +79,7 @@ class Played:
             invoice = body.get("invoice", {})
             return (body["event"], invoice.get("id"), invoice.get("status")) == (event, self.made(digits)["id"], word)
 
-        found = (await self.receiver.wait_for(matches, count=1, seconds=45))[0]
+        found = (await self.receiver.wait_for(matches))[0]
         told: dict[str, Any] = json.loads(found.body)["invoice"]
         return told
 
@@ -108,7 +110,9 @@ async def played(listening: Listening) -> AsyncIterator[Played]:
             for one in MAGIC_VALUES
         }
         answers = await asyncio.gather(*(api.post("/api/invoices", json=body) for body in bodies.values()))
-        yield Played(listening.shop, receiver, order, dict(zip(bodies, answers, strict=True)))
+        created = dict(zip(bodies, answers, strict=True))
+        at_once = {digits for digits, answer in created.items() if answer.elapsed < FIRST_DEED}
+        yield Played(listening.shop, receiver, order, created, at_once)
         await api.delete(f"/api/v1/webhooks/{hook['id']}")
 
 
@@ -119,8 +123,10 @@ def test_every_magic_value_is_looked_at_here() -> None:
 @pytest.mark.parametrize("digits", ENDS)
 async def test_a_magic_value_comes_to_its_end_in_their_words(shop: Shop, played: Played, digits: str) -> None:
     made = played.made(digits)
-    assert (made["status"], made["is_sandbox"], made["client_phone"]) == ("pending", True, f"8701000{digits}")
-    assert ("payment_url" in made, "kaspi_invoice_id" in made) == ((digits not in LOST,) * 2)
+    assert (made["is_sandbox"], made["client_phone"]) == (True, f"8701000{digits}")
+    if digits in played.at_once:  # else it may have gone on by the time of the answer
+        assert made["status"] == "pending"
+        assert ("payment_url" in made, "kaspi_invoice_id" in made) == ((digits not in LOST,) * 2)
     ended = await played.until(digits, ENDS[digits])
     if ENDS[digits] == "pending":
         assert played.statuses(digits) == []

@@ -59,7 +59,7 @@ async def test_late_money_is_shown_with_the_banks_word_and_acknowledged(shop: Sh
     assert "nothing needs a human there" in said
     standing = await shop.read(invoice_id)
     assert (standing["state"], standing["attention"]) == ("paid", None)
-    last = (await inbox.wait(invoice_id, count=3))[-1]
+    last = max(await inbox.wait(invoice_id, count=3), key=lambda one: int(one.body["sequence"]))
     assert (last.object["state"], last.object["attention"]) == ("paid", None)
 
 

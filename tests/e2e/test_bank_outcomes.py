@@ -127,7 +127,8 @@ async def test_a_slow_bank_is_processing_and_one_that_does_not_answer_is_not_cal
     """Two things that take seconds, at one time."""
     unseen = await shop.bill()
     await bank.fault("payment/status", "error_5xx_before", times=None)
-    await bank.fault("remote/create", "delay", delay_ms=4700)
+    # In the middle between TOLEM_ANSWER_WITHIN_SECONDS and TOLEM_KASPI_READ_TIMEOUT_SECONDS (tests/conftest.py).
+    await bank.fault("remote/create", "delay", delay_ms=10_000)
     await shop.pay(unseen)
     made, checked = await asyncio.gather(shop.bill(), shop.check(unseen["id"]))
 

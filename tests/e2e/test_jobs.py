@@ -101,9 +101,9 @@ async def test_dead_webhooks_and_cases_stay_in_the_queue_page_by_page(shop: Shop
 
     async def three() -> list[dict[str, Any]] | None:
         found = await jobs(shop.test)
-        return found if len(found) >= 3 else None
+        return found if len(found) >= 3 and all(one["engine"] for one in found) else None
 
-    queue = await until(three, "the refunds in the queue")
+    queue = await until(three, "the refunds in the queue, with Temporal's word on each")
     assert queue is not None
     of_refunds = [one for one in queue if one["kind"] == "refund"]
     assert {one["object_id"] for one in of_refunds} == {object_id}

@@ -96,13 +96,10 @@ async def test_without_the_database_nothing_is_issued(shop: Shop) -> None:
 
 async def test_a_worker_asked_to_stop_books_the_answer_that_is_on_its_way(shop: Shop) -> None:
     phone = fresh_phone()
-    await shop.stack.emulator.fault("remote/create", "delay", delay_ms=1000)
+    await shop.stack.emulator.fault("remote/create", "delay", delay_ms=3000)
     asked = asyncio.create_task(shop.live.post("/api/v1/invoices", json={"amount": 33, "phone_number": phone}))
 
-    async def hit() -> bool:
-        return any(fault["hits"] for fault in (await shop.stack.emulator.call("GET", "faults"))["faults"])
-
-    await until(hit, "the call to reach the bank")
+    await shop.stack.emulator.until_hit()
     assert await shop.stack.stop_part("worker") == 0
     answer = await asked
     assert answer.status_code == 201, answer.text

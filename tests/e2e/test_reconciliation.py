@@ -20,10 +20,11 @@ from tests.support.api_errors import assert_error
 from tests.support.discrepancies import HEADER, statement_of
 from tests.support.emulator import EmulatorAdmin
 from tests.support.inbox import Inbox
+from tests.support.receiver import WebhookReceiver
 from tests.support.reconciling import over, planting, reconcile, rig, start
 from tests.support.shop import Shop, close_shop, fresh_key, open_shop
 from tests.support.stack import Stack
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from workflows.client import Engine
 from workflows.invoice_messages import Resolution, Resolve
 from workflows.schedules import RECONCILIATION
@@ -39,11 +40,16 @@ async def store(stack: Stack) -> AsyncIterator[Shop]:
     await close_shop(made)
 
 
-async def test_late_money_is_found_booked_and_told_once(shop: Shop, inbox: Inbox, bank: EmulatorAdmin) -> None:
-    bill = await shop.bill(amount=777)
-    assert (await shop.live.post(f"/api/v1/invoices/{bill['id']}/cancel")).status_code == 200
+async def test_late_money_is_found_booked_and_told_once(
+    store: Shop, receiver: WebhookReceiver, bank: EmulatorAdmin
+) -> None:
+    inbox = await Inbox.register(store.live, receiver)
+    bill = await store.bill(amount=777)
+    assert (await store.live.post(f"/api/v1/invoices/{bill['id']}/cancel")).status_code == 200
+    async with planting(store) as planter:
+        await planter.hide()
     await bank.act(bill["kaspi_invoice_id"], "pay", late=True)
-    ended, lines = await reconcile(shop)
+    ended, lines = await reconcile(store)
     assert ended["status"] == "completed"
     (line,) = [line for line in lines if line.invoice_id == bill["id"]]
     assert (line.verdict, line.detail, line.action) == (
@@ -51,10 +57,10 @@ async def test_late_money_is_found_booked_and_told_once(shop: Shop, inbox: Inbox
         Detail.LATE_MONEY,
         Action.BOOKED,
     )
-    invoice = await shop.read(bill["id"])
+    invoice = await store.read(bill["id"])
     assert (invoice["state"], invoice["attention"]) == ("paid", "paid_after_close")
     assert len(await inbox.wait(bill["id"], state="paid")) == 1
-    _, again = await reconcile(shop)
+    _, again = await reconcile(store)
     assert bill["id"] not in {line.invoice_id for line in again}, "both sides agree now"
 
 
@@ -113,7 +119,7 @@ async def test_a_worker_killed_in_the_middle_changes_nothing(store: Shop, stack:
 
     await until(under_way, "the first batch")
     await stack.restart("worker")
-    ended = await over(store, run["id"], seconds=90)
+    ended = await over(store, run["id"])
     wrong = [one for one in planted if one.verdict is not None]
     assert ended["status"] == "completed"
     assert ended["totals"]["bank"]["matched"]["count"] == 250
@@ -127,7 +133,7 @@ async def test_a_bank_that_is_away_fails_the_run(store: Shop, bank: EmulatorAdmi
     again = await store.live.post("/api/v1/reconciliations")
     body = assert_error(again, Code.RECONCILIATION_RUNNING)
     assert body["details"] == {"reconciliation_id": run["id"]}
-    ended = await over(store, run["id"], seconds=90)
+    ended = await over(store, run["id"])
     assert (ended["status"], ended["reason"]) == ("failed", "kaspi_unavailable")
     await bank.clear_faults()
     ended, _ = await reconcile(store)
@@ -223,7 +229,7 @@ async def test_the_night_compares_every_connection(store: Shop, stack: Stack) ->
 
     (run,) = await until(listed, "the nightly reconciliation")
     assert run["trigger"] == "schedule"
-    ended = await over(store, run["id"], seconds=90)
+    ended = await over(store, run["id"])
     assert (ended["status"], ended["totals"]["actions"]["booked"]) == ("completed", 1)
     assert (await store.read(late.invoice_id))["state"] == "paid"
 
@@ -274,7 +280,7 @@ async def tolem(shop: Shop, *words: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         told, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, told.decode()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -23,6 +24,8 @@ pytestmark = pytest.mark.stack
 
 CASES = [(value, kind) for value in MAGIC_VALUES for kind in Kind]
 AT_ONCE = 6
+# Nothing of a script happens sooner: an answer that came before is of a bill to which nothing has happened yet.
+FIRST_DEED = timedelta(seconds=2)
 EVERY = pytest.mark.parametrize(("value", "kind"), CASES, ids=[f"{value.digits}-{kind}" for value, kind in CASES])
 
 
@@ -134,8 +137,10 @@ async def test_a_magic_value_does_what_the_list_says(
     assert acted.created.status_code == course.status, acted.created.text
     if course.error is None:
         shown = acted.created.json()
-        assert (shown["state"], shown["attention"], shown["is_sandbox"]) == (course.state, course.attention, True)
-        assert (shown["payment_url"] is None) == (course.attention is not None)
+        assert shown["is_sandbox"] is True
+        if acted.created.elapsed < FIRST_DEED:
+            assert (shown["state"], shown["attention"]) == (course.state, course.attention)
+            assert (shown["payment_url"] is None) == (course.attention is not None)
     else:
         assert_error(acted.created, course.error)
         code = acted.created.json()["details"].get("kaspi_code")
@@ -151,7 +156,7 @@ async def test_a_magic_value_does_what_the_list_says(
         return sorted(one for about in acted.about for one in heard(sandbox_inbox, about)) == expected
 
     try:
-        await until(told, "the events", seconds=20)
+        await until(told, "the events")
     finally:
         assert sorted(one for about in acted.about for one in heard(sandbox_inbox, about)) == expected
     of_invoice = [line(one) for one in expected_of(course) if one.type.startswith("invoice.")]
@@ -190,11 +195,12 @@ async def test_a_phone_looks_at_no_amount_and_only_the_exact_amount_counts(shop:
 
 
 async def test_the_simulated_payer_is_quicker_than_the_script(shop: Shop, sandbox_inbox: Inbox) -> None:
-    invoice = await shop.sandbox_bill(phone_number="77010000001")
+    expires = "77010000004"  # the slowest script: it leaves six seconds
+    invoice = await shop.sandbox_bill(phone_number=expires)
     answer = await shop.simulate(invoice["id"], "canceled")
     assert (answer.status_code, answer.json()["state"]) == (200, "canceled")
-    other = await shop.sandbox_bill(phone_number="77010000001")
-    await until_in(shop, other["id"], State.PAID)
+    other = await shop.sandbox_bill(phone_number=expires)
+    await until_in(shop, other["id"], State.EXPIRED)
     assert (await shop.read(invoice["id"]))["state"] == "canceled"
     assert [told.object["state"] for told in await sandbox_inbox.wait(invoice["id"])] == ["canceled"]
 
@@ -204,8 +210,9 @@ async def test_a_script_outlives_its_worker(shop: Shop, sandbox_inbox: Inbox) ->
     await shop.stack.restart("worker")
     for one in made:
         await until_in(shop, one["id"], State.PAID)
-        (told,) = await sandbox_inbox.wait(one["id"], state="paid")
-        assert told.object["attention"] is None
+        told = await sandbox_inbox.wait(one["id"], state="paid")  # twice, if the worker died while it was told
+        assert len({one.id for one in told}) == 1
+        assert told[0].object["attention"] is None
 
 
 @pytest.mark.parametrize("digits", ["0002", "0009"])

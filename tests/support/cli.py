@@ -6,6 +6,8 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 
+from tests.support.waiting import PATIENCE
+
 _STARTED: list[Process] = []
 
 
@@ -31,7 +33,7 @@ async def tolem(*words: str, **variables: str) -> Process:
 
 async def ended(process: Process) -> tuple[int | None, str, str]:
     """Exit code, stdout, and stderr without the frame around it."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         out, err = await process.communicate()
     return process.returncode, out.decode(), " ".join(err.decode().replace("│", " ").split())
 
@@ -53,7 +55,7 @@ class Listening:
     async def until(self, part: str) -> str:
         """The next line with this part."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while line := (await self.process.stdout.readline()).decode():
                 self.said.append(line.rstrip())
                 if part in line:

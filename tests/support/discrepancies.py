@@ -134,20 +134,20 @@ class Planter:
             async with slots:
                 return await make(self, random.randrange(10_000, 5_000_000))
 
-        hiding = asyncio.create_task(self._hide())
+        hiding = asyncio.create_task(self._go_on_hiding())
         made = list(await asyncio.gather(*(one(make) for make in wanted)))
         hiding.cancel()
-        await self._postpone()
+        await self.hide()
         self.planted += made
         return made
 
-    async def _hide(self) -> None:
-        """From the poller, which would find the late money first: its first look comes after 10 s."""
+    async def _go_on_hiding(self) -> None:
         while True:
-            await self._postpone()
+            await self.hide()
             await asyncio.sleep(3)
 
-    async def _postpone(self) -> None:
+    async def hide(self) -> None:
+        """What there is, from the poller, which would find late money first: its first look comes after 10 s."""
         far = datetime.now(UTC) + timedelta(days=30)
         await self.watches.postpone(self.merchant_id, self.connection_id, kinds=list(Kind), until=far)
 

@@ -12,6 +12,7 @@ from dev.migrations import ROOT
 from dev.ports import free_port
 from dev.process import Command, ManagedProcess
 from dev.system import answers
+from tests.support.waiting import until
 
 
 class EmulatorAdmin:
@@ -43,6 +44,17 @@ class EmulatorAdmin:
 
     async def fault(self, call: str, fault: str, times: int | None = 1, **knobs: object) -> Any:
         return await self.call("POST", "faults", {"call": call, "fault": fault, "times": times, **knobs})
+
+    async def until_hit(self, calls: int = 1) -> None:
+        """Returns once faults have met so many calls. A delayed one is then at the bank, which goes on with it whatever
+        becomes of us.
+        """
+
+        async def hit() -> bool:
+            hits: int = sum(fault["hits"] for fault in (await self.call("GET", "faults"))["faults"])
+            return hits >= calls
+
+        await until(hit, "the call to reach the bank")
 
     async def clear_faults(self) -> None:
         await self.call("DELETE", "faults")

@@ -11,6 +11,7 @@ import msgspec
 
 from dev.postgres import Database
 from operations.event_source import Message, Parser
+from tests.support.waiting import PATIENCE
 
 STREAM = "/api/v1/events/stream"
 
@@ -27,7 +28,7 @@ class Following:
 
     async def next(self) -> Message | None:
         """The next message; None at the end."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not self._waiting:
                 try:
                     chunk = await anext(self._chunks)

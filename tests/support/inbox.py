@@ -11,6 +11,7 @@ import httpx
 from standardwebhooks.webhooks import Webhook
 
 from tests.support.receiver import Received, WebhookReceiver
+from tests.support.waiting import PATIENCE
 from webhooks.signing import verify
 
 TOLERANCE = timedelta(minutes=5)
@@ -64,7 +65,7 @@ class Inbox:
             about = json.loads(one.body)["data"]["object"]
             return about.get("id") == object_id and state in {None, about.get("state")}
 
-        found = await self.receiver.wait_for(matches, count=count, seconds=45)
+        found = await self.receiver.wait_for(matches, count=count, seconds=PATIENCE)
         return [self._verified(one) for one in found]
 
     def _verified(self, one: Received) -> Told:

@@ -10,6 +10,7 @@ import msgspec
 
 from domain.invoice import Kind, State
 from domain.money import format_amount
+from tests.support.waiting import PATIENCE
 
 # The model's own tables: it does not ask the rules that it is there to check.
 OPEN = {State.PROCESSING, State.PENDING}
@@ -32,8 +33,6 @@ _SIMULATED = {
     State.FAILED: {State.FAILED, State.PAID},
     State.PAID: {State.PAID},
 }
-
-_PATIENCE = 45.0
 
 
 @dataclass
@@ -120,7 +119,7 @@ class Door:
 
     def until(self, look: Callable[[], bool], what: str) -> None:
         """Returns when `look` is true; AssertionError naming `what` if it is not in time."""
-        ends = time.monotonic() + _PATIENCE
+        ends = time.monotonic() + PATIENCE
         while not look():
-            assert time.monotonic() < ends, f"waited {_PATIENCE:.0f} s for {what}"
+            assert time.monotonic() < ends, f"waited {PATIENCE:.0f} s for {what}"
             time.sleep(0.05)

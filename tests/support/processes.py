@@ -4,6 +4,8 @@ import asyncio
 
 import psutil
 
+from tests.support.waiting import PATIENCE
+
 
 def runs(process: psutil.Process) -> bool:
     """Whether it still runs; a zombie whose new parent has not collected it yet counts as gone."""
@@ -16,6 +18,6 @@ def runs(process: psutil.Process) -> bool:
 
 async def until_gone(*processes: psutil.Process) -> None:
     """Waits until none of them runs any more: no event tells of processes that are not our children."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while any(map(runs, processes)):  # noqa: ASYNC110 — not our children: no event
             await asyncio.sleep(0.02)

@@ -28,7 +28,7 @@ from runtime import settings as conf
 from runtime.secrets import SealBox
 from tests.support.discrepancies import HEADER, Planted, Planter, kinds, statement_of, wrong_conclusions
 from tests.support.shop import Shop
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 ALMATY = ZoneInfo("Asia/Almaty")
 _rows_of_nobody = itertools.count(500_000_000 + random.randrange(10**8))
@@ -80,7 +80,7 @@ async def start(shop: Shop, **body: object) -> dict[str, Any]:
     return made
 
 
-async def over(shop: Shop, run_id: str, *, seconds: float = 60.0) -> dict[str, Any]:
+async def over(shop: Shop, run_id: str, *, seconds: float = PATIENCE) -> dict[str, Any]:
     """The reconciliation once it is over."""
 
     async def look() -> dict[str, Any] | None:

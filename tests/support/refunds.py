@@ -3,9 +3,7 @@
 from typing import Any
 
 import httpx
-from sqlalchemy import text
 
-from db.engine import transaction
 from tests.support.shop import Shop
 from tests.support.waiting import until
 
@@ -55,12 +53,3 @@ async def given_back(shop: Shop, invoice: dict[str, Any], *, by_cashier: bool = 
     """Every refund of the payment in the bank's own book, in tiyn; ours, or those of the till."""
     found = await shop.stack.emulator.call("GET", f"purchases/{invoice['kaspi_invoice_id']}")
     return [one["amount_tiyn"] for one in found["refunds"] if (one["source"] == "cashier") is by_cashier]
-
-
-async def attempts(shop: Shop, refund_id: str) -> int:
-    """How often the refund was sent, or was about to be."""
-    async with transaction(shop.pool) as connection:
-        counted = await connection.execute(
-            text("select count(*) from refund_attempts where refund_id = :id"), {"id": refund_id}
-        )
-        return int(counted.scalar_one())

@@ -16,7 +16,7 @@ from tests.support.emulator import EmulatorAdmin
 from tests.support.postgres import TEST_SETTINGS
 
 PARTS = ("postgres", "temporal", "emulator", "worker", "api")
-_READY_SECONDS = 60.0
+_READY_SECONDS = 120.0  # only a part that will never serve takes so long
 # A question is a process of its own for two of the parts: asked more often they would slow down what is waited for.
 _READY_POLL = 0.2
 

@@ -7,8 +7,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# Only ends what would never end: a busy machine may take much longer than ours, a test's own limit is longer still.
+PATIENCE = 120.0
 
-async def until(look: Callable[[], Awaitable[T]], what: str, *, seconds: float = 45.0) -> T:
+
+async def until(look: Callable[[], Awaitable[T]], what: str, *, seconds: float = PATIENCE) -> T:
     """The first truthy result of `look`; AssertionError naming `what` if there is none in time."""
     ends = time.monotonic() + seconds
     while not (found := await look()):
