@@ -38,9 +38,11 @@ class ReadingStatement:
         known = [id_ for id_ in said if id_ not in {line.bank_payment_id for line in lines}]
         lines += await self._ask_bank(said, await self._fresh(known))
         open_ = [id_ for id_ in known if id_ not in {line.bank_payment_id for line in lines}]
+        fresh = await self._fresh(open_)
+        # Read behind the books: what was repaired by then, was noted before.
         noted = await self._records.noted(self._run, Source.STATEMENT, open_)
         batch = Batch(source=Source.STATEMENT, lines=lines)
-        for ours in (await self._fresh(open_)).values():
+        for ours in fresh.values():
             found = judge_statement(ours, said[ours.bank_payment_id])
             line = await self._line(ours, said[ours.bank_payment_id], found, noted.get(ours.bank_payment_id))
             if line is None:

@@ -66,7 +66,7 @@ class Repairing:
 
     async def settle(self, source: Source, looked: Sequence[tuple[Ours, Theirs | None]]) -> Batch:
         """The batch's lines and counts. What differs is looked at twice, and books are read anew before a verdict."""
-        noted = await self._records.noted(self._run, source, [ours.bank_payment_id for ours, _ in looked])
+        noted = await self._noted(source, [ours for ours, _ in looked])
         suspects, batch = [], Batch(source=source)
         for ours, theirs in looked:
             found = judge(ours, theirs, datetime.now(UTC))
@@ -82,7 +82,12 @@ class Repairing:
         await self._look_again(suspects)
         await self._tell(source, suspects)
         await self._wait_for_stories(suspects)
+        # Read anew behind the books: what another walker has repaired since, it has noted before.
+        noted = await self._noted(source, [one.ours for one in suspects])
         return await self._conclude(source, suspects, noted, batch)
+
+    async def _noted(self, source: Source, payments: Sequence[Ours]) -> dict[int, Line]:
+        return await self._records.noted(self._run, source, [ours.bank_payment_id for ours in payments])
 
     async def _look_again(self, suspects: list[Suspect]) -> None:
         await self._read_books(suspects)
