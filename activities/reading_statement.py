@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from activities.repairing import Repairing, Suspect, counted
+from activities.repairing import Repairing, Suspect, counted, repaired
 from domain.reconciliation import Detail, Finding, LineVerdict, Ours, StatementPayment, judge_statement
-from domain.reconciliation_run import Action, Batch, Line, Run, Source
+from domain.reconciliation_run import Batch, Line, Run, Source
 
 if TYPE_CHECKING:
     from activities.comparing import Comparing
@@ -71,8 +71,7 @@ class ReadingStatement:
 
     async def _line(self, ours: Ours, said: StatementPayment, found: Finding, noted: Line | None) -> Line | None:
         if found.verdict is LineVerdict.MATCHED:
-            standing = Action.ATTENTION if ours.attention is not None else Action.NONE
-            return msgspec.structs.replace(noted, action=standing) if noted else None
+            return repaired(noted, ours) if noted else None
         action = await self._repairing.call_human(Source.STATEMENT, Suspect(ours=ours, theirs=None, finding=found))
         return Line(
             source=Source.STATEMENT,

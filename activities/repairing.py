@@ -147,10 +147,8 @@ class Repairing:
             return line_of(source, one, late, Action.BOOKED)
         if one.finding.verdict is not LineVerdict.MATCHED:
             return line_of(source, one, one.finding, await self.call_human(source, one))
-        if noted is None:
-            return None  # the bank was ahead by a moment, and the story has caught up
-        standing = Action.ATTENTION if one.ours.attention is not None else Action.NONE
-        return msgspec.structs.replace(noted, action=standing)
+        # Where nothing is noted, the bank was ahead by a moment, and the story has caught up.
+        return repaired(noted, one.ours) if noted else None
 
     async def call_human(self, source: Source, one: Suspect) -> Action:
         """Sets the invoice's attention, once per fact, where no other case of it stands; its story runs afterwards."""
@@ -171,6 +169,14 @@ class Repairing:
             return Action.NONE  # an operator has settled this very fact
         await self._stories.resume_invoice(await self._watches.order(self._run.merchant_id, ours.invoice_id))
         return Action.ATTENTION
+
+
+def repaired(noted: Line, ours: Ours) -> Line:
+    """The line of what was found and repaired before: both sides agree by now, and the note remembers."""
+    if noted.verdict is LineVerdict.PAID_AFTER_CLOSE and is_paid(ours.state):
+        return msgspec.structs.replace(noted, action=Action.BOOKED)
+    standing = Action.ATTENTION if ours.attention is not None else Action.NONE
+    return msgspec.structs.replace(noted, action=standing)
 
 
 def _unjudged(ours: Ours, theirs: Theirs | None, found: Finding) -> bool:

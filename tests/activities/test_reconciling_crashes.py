@@ -9,9 +9,10 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.reconciling import Reconcile, Reconciling
 from domain.reconciliation import LineVerdict
-from domain.reconciliation_run import Line, Run
+from domain.reconciliation_run import Action, Line, Run
+from domain.statement import read_statement
 from tests.activities.desk import Desk
-from tests.support.discrepancies import wrong_conclusions
+from tests.support.discrepancies import HEADER, statement_of, wrong_conclusions
 
 
 @pytest.mark.parametrize("after", range(1, 9))
@@ -31,6 +32,21 @@ async def test_a_crash_at_any_write_loses_and_doubles_nothing(desk: Desk, after:
     for one in planted:
         told = [event for event in await desk.shop.events(one.invoice_id) if event["type"] != "invoice.refunded"]
         assert len(told) == (0 if one.verdict is None else 1), one
+
+
+@pytest.mark.parametrize("after", range(1, 5))
+async def test_late_money_of_a_statement_is_told_the_same_whenever_its_finder_died(desk: Desk, after: int) -> None:
+    (late,) = await (await desk.planter()).plant(0, 1)
+    rows = await statement_of(desk.town.admin, [late.payment_id])
+    run = await desk.open(read_statement("\n".join([HEADER, *rows])), days_ago=9)
+    order = Reconcile(merchant_id=run.merchant_id, reconciliation_id=run.id)
+    with pytest.raises(Died):
+        # The first write ends the phase of the payments, of which the period has none.
+        await ActivityEnvironment().run(Crashing(desk, 1 + after).activity().walk, order)
+    assert (await desk.walk(run)).over
+    ended, (line,) = await desk.result(run)
+    assert (line.verdict, line.action) == (LineVerdict.PAID_AFTER_CLOSE, Action.BOOKED)
+    assert ended.totals.statement[LineVerdict.PAID_AFTER_CLOSE].count == 1
 
 
 class Died(BaseException):
