@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from activities.repairing import Repairing, Suspect, counted
+from activities.repairing import Repairing, Suspect, counted, repaired
 from domain.reconciliation import Detail, Finding, LineVerdict, Ours, StatementPayment, judge_statement
-from domain.reconciliation_run import Action, Batch, Line, Run, Source
+from domain.reconciliation_run import Batch, Line, Run, Source
 
 if TYPE_CHECKING:
     from activities.comparing import Comparing
@@ -38,9 +38,11 @@ class ReadingStatement:
         known = [id_ for id_ in said if id_ not in {line.bank_payment_id for line in lines}]
         lines += await self._ask_bank(said, await self._fresh(known))
         open_ = [id_ for id_ in known if id_ not in {line.bank_payment_id for line in lines}]
+        fresh = await self._fresh(open_)
+        # Read behind the books: what was repaired by then, was noted before.
         noted = await self._records.noted(self._run, Source.STATEMENT, open_)
         batch = Batch(source=Source.STATEMENT, lines=lines)
-        for ours in (await self._fresh(open_)).values():
+        for ours in fresh.values():
             found = judge_statement(ours, said[ours.bank_payment_id])
             line = await self._line(ours, said[ours.bank_payment_id], found, noted.get(ours.bank_payment_id))
             if line is None:
@@ -69,8 +71,7 @@ class ReadingStatement:
 
     async def _line(self, ours: Ours, said: StatementPayment, found: Finding, noted: Line | None) -> Line | None:
         if found.verdict is LineVerdict.MATCHED:
-            standing = Action.ATTENTION if ours.attention is not None else Action.NONE
-            return msgspec.structs.replace(noted, action=standing) if noted else None
+            return repaired(noted, ours) if noted else None
         action = await self._repairing.call_human(Source.STATEMENT, Suspect(ours=ours, theirs=None, finding=found))
         return Line(
             source=Source.STATEMENT,

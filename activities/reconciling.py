@@ -14,7 +14,7 @@ from activities.comparing import Comparing
 from activities.heartbeats import beating
 from activities.reading_statement import ReadingStatement, absent
 from activities.repairing import Repairing
-from db.errors import ReconciliationRuns
+from db.errors import Overtaken, ReconciliationRuns
 from domain.ids import RECONCILIATION, derived_id
 from domain.reconciliation import Ours
 from domain.reconciliation_run import Batch, NewRun, Phase, Place, Run, RunState, Source, Trigger
@@ -136,6 +136,9 @@ class Reconciling:
                 return Walked(over=True)
             try:
                 return await self._walk(run)
+            except Overtaken:
+                log.warning("reconciliation_overtaken", reconciliation=run.id)
+                return Walked()
             except KaspiMisconfigured as error:
                 log.error("reconciliation_failed", reconciliation=run.id, call=error.call, reason=error.reason)
                 await self._records.finish(run, RunState.FAILED, "kaspi_misconfigured")
@@ -152,8 +155,27 @@ class Reconciling:
         return Walked(over=True)
 
     async def _walk(self, run: Run) -> Walked:
-        limits, place = self._limits, run.place
+        limits = self._limits
         comparing = Comparing(self._banks, calls_per_second=limits.calls_per_second, concurrency=limits.concurrency)
+        ends = asyncio.get_running_loop().time() + limits.run_for
+        while asyncio.get_running_loop().time() < ends and not activity.is_worker_shutdown():
+            batch, following = await self._batch(run, comparing)
+            if following is None:
+                following = _next_phase(run)
+                if following is None:
+                    await self._records.finish(run, RunState.COMPLETED)
+                    return Walked(over=True)
+            if not await self._records.commit(run, run.place, batch, following):
+                break
+            run = msgspec.structs.replace(run, place=following)
+        return Walked()
+
+    async def _batch(self, run: Run, comparing: Comparing) -> tuple[Batch, Place | None]:
+        """What stands behind the run's place, settled; and the place behind that, None at the phase's end."""
+        place = run.place
+        if place.phase is Phase.ABSENT:
+            lacking = await self._books.absent(run, place, limit=BATCH)
+            return Batch(source=Source.STATEMENT, lines=[absent(one) for one in lacking]), _after(place, lacking)
         repairing = Repairing(
             run,
             self._records,
@@ -162,34 +184,17 @@ class Reconciling:
             self._ledger,
             self._watches,
             self._stories,
-            pause=limits.pause,
-            patience=limits.story_patience,
+            pause=self._limits.pause,
+            patience=self._limits.story_patience,
         )
-        statement = ReadingStatement(run, self._records, self._books, comparing, repairing)
-        ends = asyncio.get_running_loop().time() + limits.run_for
-        while asyncio.get_running_loop().time() < ends and not activity.is_worker_shutdown():
-            if place.phase is Phase.PAYMENTS:
-                payments = await self._books.payments(run, place, limit=BATCH)
-                theirs = await comparing.look_at(run.merchant_id, payments)
-                batch = await repairing.settle(Source.BANK, [(one, theirs[one.bank_payment_id]) for one in payments])
-                following = _after(place, payments)
-            elif place.phase is Phase.STATEMENT:
-                said = await self._books.statement(run, place, limit=BATCH)
-                batch = await statement.compare(said)
-                following = Place(phase=Phase.STATEMENT, payment=said[-1].bank_payment_id) if said else None
-            else:
-                lacking = await self._books.absent(run, place, limit=BATCH)
-                batch = Batch(source=Source.STATEMENT, lines=[absent(one) for one in lacking])
-                following = _after(place, lacking)
-            if following is None:
-                following = _next_phase(run, place)
-                if following is None:
-                    await self._records.finish(run, RunState.COMPLETED)
-                    return Walked(over=True)
-            if not await self._records.commit(run, place, batch, following):
-                break
-            place = following
-        return Walked()
+        if place.phase is Phase.STATEMENT:
+            said = await self._books.statement(run, place, limit=BATCH)
+            batch = await ReadingStatement(run, self._records, self._books, comparing, repairing).compare(said)
+            return batch, Place(phase=Phase.STATEMENT, payment=said[-1].bank_payment_id) if said else None
+        payments = await self._books.payments(run, place, limit=BATCH)
+        theirs = await comparing.look_at(run.merchant_id, payments)
+        batch = await repairing.settle(Source.BANK, [(one, theirs[one.bank_payment_id]) for one in payments])
+        return batch, _after(place, payments)
 
 
 def _after(place: Place, payments: Sequence[Ours]) -> Place | None:
@@ -198,6 +203,6 @@ def _after(place: Place, payments: Sequence[Ours]) -> Place | None:
     return Place(phase=place.phase, created_at=payments[-1].created_at, id=payments[-1].invoice_id)
 
 
-def _next_phase(run: Run, place: Place) -> Place | None:
-    phase = _NEXT_PHASE.get(place.phase) if run.statement_rows else None
+def _next_phase(run: Run) -> Place | None:
+    phase = _NEXT_PHASE.get(run.place.phase) if run.statement_rows else None
     return None if phase is None else Place(phase=phase)

@@ -66,7 +66,7 @@ class Repairing:
 
     async def settle(self, source: Source, looked: Sequence[tuple[Ours, Theirs | None]]) -> Batch:
         """The batch's lines and counts. What differs is looked at twice, and books are read anew before a verdict."""
-        noted = await self._records.noted(self._run, source, [ours.bank_payment_id for ours, _ in looked])
+        noted = await self._noted(source, [ours for ours, _ in looked])
         suspects, batch = [], Batch(source=source)
         for ours, theirs in looked:
             found = judge(ours, theirs, datetime.now(UTC))
@@ -82,7 +82,12 @@ class Repairing:
         await self._look_again(suspects)
         await self._tell(source, suspects)
         await self._wait_for_stories(suspects)
+        # Read anew behind the books: what another walker has repaired since, it has noted before.
+        noted = await self._noted(source, [one.ours for one in suspects])
         return await self._conclude(source, suspects, noted, batch)
+
+    async def _noted(self, source: Source, payments: Sequence[Ours]) -> dict[int, Line]:
+        return await self._records.noted(self._run, source, [ours.bank_payment_id for ours in payments])
 
     async def _look_again(self, suspects: list[Suspect]) -> None:
         await self._read_books(suspects)
@@ -142,10 +147,8 @@ class Repairing:
             return line_of(source, one, late, Action.BOOKED)
         if one.finding.verdict is not LineVerdict.MATCHED:
             return line_of(source, one, one.finding, await self.call_human(source, one))
-        if noted is None:
-            return None  # the bank was ahead by a moment, and the story has caught up
-        standing = Action.ATTENTION if one.ours.attention is not None else Action.NONE
-        return msgspec.structs.replace(noted, action=standing)
+        # Where nothing is noted, the bank was ahead by a moment, and the story has caught up.
+        return repaired(noted, one.ours) if noted else None
 
     async def call_human(self, source: Source, one: Suspect) -> Action:
         """Sets the invoice's attention, once per fact, where no other case of it stands; its story runs afterwards."""
@@ -166,6 +169,14 @@ class Repairing:
             return Action.NONE  # an operator has settled this very fact
         await self._stories.resume_invoice(await self._watches.order(self._run.merchant_id, ours.invoice_id))
         return Action.ATTENTION
+
+
+def repaired(noted: Line, ours: Ours) -> Line:
+    """The line of what was found and repaired before: both sides agree by now, and the note remembers."""
+    if noted.verdict is LineVerdict.PAID_AFTER_CLOSE and is_paid(ours.state):
+        return msgspec.structs.replace(noted, action=Action.BOOKED)
+    standing = Action.ATTENTION if ours.attention is not None else Action.NONE
+    return msgspec.structs.replace(noted, action=standing)
 
 
 def _unjudged(ours: Ours, theirs: Theirs | None, found: Finding) -> bool:

@@ -14,6 +14,7 @@ DatabaseError
 ├── KeyTaken              another answer stands for the idempotency key; nothing was written
 ├── BarcodeTaken          another catalog item that is for sale has the barcode; nothing was written
 ├── RedeliveryRuns        the endpoint's last redelivery is not over; nothing was written
+├── Overtaken             somebody else has written this batch of the reconciliation meanwhile; nothing was written
 └── ReconciliationRuns    the connection's last reconciliation is not over; nothing was written
 """
 
@@ -95,6 +96,10 @@ class BarcodeTaken(DatabaseError):
 
 class KeyTaken(DatabaseError):
     """Another request with this idempotency key was faster; its answer is the one to give."""
+
+
+class Overtaken(DatabaseError):
+    """The reconciliation's place has moved, or it is over."""
 
 
 class ReconciliationRuns(DatabaseError):

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db import audit
 from db.engine import as_merchant
-from db.errors import ReconciliationRuns
+from db.errors import Overtaken, ReconciliationRuns
 from db.kept_answers import KeyedAnswer, keep_answer
 from domain.audit import Actor, ActorKind, AuditEntry
 from domain.reconciliation_run import Batch, Line, NewRun, Place, Run, RunState, Source, Totals, Trigger, added
@@ -109,25 +109,29 @@ class Reconciliations:
         return {line.bank_payment_id: line for line in lines}
 
     async def note(self, run: Run, lines: list[Line]) -> None:
-        """Writes what was found before anything is done about it: what is repaired would not be found again."""
+        """Writes what was found before anything is done about it: what is repaired would not be found again.
+
+        `Overtaken` where `run.place` is not the place any more: a note must not undo the line of a written batch.
+        """
         if not lines:
             return
         async with as_merchant(self._engine, run.merchant_id) as connection:
-            locked = (await connection.execute(_LOCKED, {"merchant": run.merchant_id, "id": run.id})).one_or_none()
-            if locked is not None:
-                last = await _write_lines(connection, run, lines, locked.last_line)
-                await connection.execute(_LAST_LINE, {"merchant": run.merchant_id, "id": run.id, "last_line": last})
+            stands = await _standing(connection, run)
+            if stands is None or stands.place != run.place:
+                raise Overtaken("this batch is written")
+            last = await _write_lines(connection, run, lines, stands.last_line)
+            await connection.execute(_LAST_LINE, {"merchant": run.merchant_id, "id": run.id, "last_line": last})
 
     async def commit(self, run: Run, before: Place, batch: Batch, after: Place) -> bool:
         """Writes a batch and the next place, once; False where somebody else has written it meanwhile."""
         async with as_merchant(self._engine, run.merchant_id) as connection:
-            values: dict[str, object] = {"merchant": run.merchant_id, "id": run.id}
-            row = (await connection.execute(_LOCKED, values)).mappings().one_or_none()
-            stands = None if row is None else msgspec.convert(row, _Standing)
+            stands = await _standing(connection, run)
             if stands is None or stands.place != before:
                 return False
             last = await _write_lines(connection, run, batch.lines, stands.last_line)
-            values |= {
+            values = {
+                "merchant": run.merchant_id,
+                "id": run.id,
                 "place": msgspec.json.encode(after).decode(),
                 "totals": msgspec.json.encode(added(stands.totals, batch)).decode(),
                 "last_line": last,
@@ -154,6 +158,13 @@ class _Standing(msgspec.Struct, frozen=True):
     place: Place
     last_line: int
     totals: Totals
+
+
+async def _standing(connection: AsyncConnection, run: Run) -> _Standing | None:
+    """Locked until the transaction ends; None for a run that is over."""
+    values = {"merchant": run.merchant_id, "id": run.id}
+    row = (await connection.execute(_LOCKED, values)).mappings().one_or_none()
+    return None if row is None else msgspec.convert(row, _Standing)
 
 
 async def _open(

@@ -57,7 +57,8 @@ async def opened(books: Books, url: str) -> Keeper:
     shop = await books.merchant()
     keys = {mode: await add_key(books.registry, shop.id, mode, "k") for mode in Mode}
     clients = {
-        mode: httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, trust_env=False) for mode, key in keys.items()
+        mode: httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, trust_env=False, timeout=60)
+        for mode, key in keys.items()
     }
     return Keeper(shop, clients[Mode.LIVE], clients[Mode.TEST])
 

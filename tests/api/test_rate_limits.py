@@ -45,7 +45,7 @@ async def test_every_answer_tells_what_is_left_and_the_last_one_when_to_come_bac
     books: Books, urls: tuple[str, str]
 ) -> None:
     key = await limited_key(books, RateLimit(6, 3))
-    async with httpx.AsyncClient(headers={"X-API-Key": key}, trust_env=False) as client:
+    async with httpx.AsyncClient(headers={"X-API-Key": key}, trust_env=False, timeout=60) as client:
         first = await client.get(f"{urls[0]}/api/v1/me")
         assert first.status_code == 200
         assert first.headers["x-ratelimit-remaining"] == "2"
@@ -67,7 +67,7 @@ async def test_every_answer_tells_what_is_left_and_the_last_one_when_to_come_bac
 
 async def test_after_the_wait_it_is_allowed_again(books: Books, urls: tuple[str, str]) -> None:
     key = await limited_key(books, RateLimit(600, 1))
-    async with httpx.AsyncClient(headers={"X-API-Key": key}, trust_env=False) as client:
+    async with httpx.AsyncClient(headers={"X-API-Key": key}, trust_env=False, timeout=60) as client:
         statuses = [(await client.get(f"{urls[0]}/api/v1/me")).status_code for _ in range(2)]
         while statuses[-1] == 429:
             await asyncio.sleep(0.05)
@@ -77,7 +77,7 @@ async def test_after_the_wait_it_is_allowed_again(books: Books, urls: tuple[str,
 
 async def test_what_needs_no_key_and_keys_without_a_limit_are_not_limited(books: Books, urls: tuple[str, str]) -> None:
     key = await limited_key(books, None)
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         for _ in range(3):
             health = await client.get(f"{urls[0]}/health/live", headers={"X-API-Key": key})
             docs = await client.get(f"{urls[0]}/api/docs/openapi.json")
@@ -103,7 +103,7 @@ async def test_a_body_is_read_only_for_a_key_that_may_ask(
     """So that wrong bodies are counted like any request, and who has no key learns nothing of bodies."""
     key = await limited_key(books, RateLimit(1, 2))
     headers = {"Content-Type": "application/json", "X-API-Key": key}
-    async with httpx.AsyncClient(base_url=urls[0], trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=urls[0], trust_env=False, timeout=60) as client:
         seen = [await client.post(path, content=body, headers=headers) for _ in range(3)]
         assert [one.status_code for one in seen] == [status, status, 429]
         assert [one.headers["x-ratelimit-remaining"] for one in seen] == ["1", "0", "0"]
@@ -116,10 +116,10 @@ async def test_wrong_parameters_are_counted_and_which_methods_there_are_needs_no
     books: Books, urls: tuple[str, str]
 ) -> None:
     key = await limited_key(books, RateLimit(1, 9))
-    async with httpx.AsyncClient(base_url=urls[0], headers={"X-API-Key": key}, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=urls[0], headers={"X-API-Key": key}, trust_env=False, timeout=60) as client:
         asked = [await client.get(path) for path in ("/api/invoices?page=0", "/api/v1/invoices?page=0")]
         assert [one.status_code for one in asked] == [422, 400]
         assert [one.headers["x-ratelimit-remaining"] for one in asked] == ["8", "7"]
-    async with httpx.AsyncClient(base_url=urls[0], trust_env=False) as nobody:
+    async with httpx.AsyncClient(base_url=urls[0], trust_env=False, timeout=60) as nobody:
         options = await nobody.options("/api/invoices")
         assert (options.status_code, "POST" in options.headers["allow"]) == (204, True)

@@ -114,8 +114,9 @@ async def only_left(api: RunningApi, count: int) -> None:
 
 
 async def test_streams_that_nobody_reads_are_gone_when_newer_ones_take_their_places(
-    api: RunningApi, shop: Shop
+    api: RunningApi, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(event_answer, "SEND_SECONDS", 3600.0)  # they go for the newer ones, not for their silence
     first = await backlog(shop)
     async with unread_streams(api, await key_of(shop), first, STREAMS_PER_KEY + 4):
         await only_left(api, STREAMS_PER_KEY)
@@ -245,7 +246,8 @@ async def test_while_the_database_hangs_every_stream_has_its_heartbeat_and_sees_
                 message = await stream.next()
                 assert message is not None
                 assert message.data is None
-        assert {one.comments[:11] for one in streams} == {b": heartbeat"}
+            # On a slow machine the first look has failed by then.
+        assert all(one.comments.startswith((b": heartbeat", b": the database is away")) for one in streams)
         running.server.should_exit = True
         ends = await asyncio.gather(*(one.to_end() for one in streams))
     assert {reason_of(end) for end in ends} == {("closed", "shutdown")}

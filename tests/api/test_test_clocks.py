@@ -40,7 +40,7 @@ async def url(books: Books) -> AsyncIterator[str]:
 async def client_of(books: Books, url: str, mode: Mode = Mode.TEST) -> httpx.AsyncClient:
     shop = await books.merchant()
     key = await add_key(books.registry, shop.id, mode, "k")
-    return httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, trust_env=False, timeout=30)
+    return httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, trust_env=False, timeout=60)
 
 
 @pytest.fixture

@@ -34,6 +34,8 @@ PUBLIC_URL = "https://pay.example"
 PHONE = "77011234567"
 BIN = "210140000016"
 
+AT_ONCE = 20
+
 _payments = itertools.count(100_000_000)
 
 
@@ -44,7 +46,7 @@ class Books:
     database: Database
 
     def __post_init__(self) -> None:
-        self.app = create_engine(self.database.app_url, pool_size=20)
+        self.app = create_engine(self.database.app_url, pool_size=AT_ONCE)
         self.operator = create_engine(self.database.operator_url, pool_size=5)
         self.renderer = Contracts(PUBLIC_URL)
         self.ledger = Ledger(self.app, self.renderer)
@@ -256,12 +258,18 @@ async def waiting_for_a_lock(books: Books, query_part: str) -> None:
         "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
         " and query like :part"
     )
-    async with asyncio.timeout(10), books.app.connect() as connection:
+    async with asyncio.timeout(30), books.app.connect() as connection:
         while not (await connection.execute(waits, {"part": f"%{query_part}%"})).scalar_one():
             await connection.rollback()  # statistics are frozen within a transaction
             await asyncio.sleep(0.01)
 
 
 async def at_once(count: int, make: Callable[[int], Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Many calls that really overlap."""
-    return await asyncio.gather(*(make(number) for number in range(count)))
+    """Many calls that really overlap, as many at a time as the pool keeps: who waits too long for it is refused."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def placed(number: int) -> Any:
+        async with places:
+            return await make(number)
+
+    return await asyncio.gather(*(placed(number) for number in range(count)))

@@ -9,7 +9,7 @@ from domain.invoice import DeliveryRef, State
 from tests.db.books import Shop
 
 DAY = timedelta(hours=24)
-URL = "https://shop.example/hook?token=hush"
+URL = "https://shop.example/hook?token=HUSH"
 
 
 def asker(shop: Shop, *, sandbox_only: bool = False) -> Asker:

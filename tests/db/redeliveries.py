@@ -65,7 +65,7 @@ async def turns(
 ) -> list[Taken]:
     """The whole walk, as it goes when every event is met so."""
     taken: list[Taken] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not (turn := await walk.next(run.merchant_id, run.id)).over:
             if turn.taken is not None:
                 taken.append(turn.taken)

@@ -2,6 +2,7 @@
 # ruff: noqa: S608 -- statements made of this file's own words
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -37,6 +38,7 @@ REFUND = (
     " $3, $4, 'pending', connection_id, bank_payment_id, 'completed', 'r', now() from invoices where id = $5"
 )
 RESERVE = "update invoices set refund_pending = refund_pending + $2 where id = $1"
+_numbers = itertools.count(1_000_000)
 
 
 @asynccontextmanager
@@ -54,8 +56,7 @@ async def sell(
     connection: Any, shop: Shop, id_: str, *amounts: int, amount: int, lines: int, discount: Any = None, start: int = 1
 ) -> None:
     """An invoice that says `amount` and `lines`, with lines of these amounts."""
-    number = 1_000_000 + abs(hash(id_)) % 1_000_000
-    await connection.execute(INVOICE, id_, shop.id, number, amount, lines, discount)
+    await connection.execute(INVOICE, id_, shop.id, next(_numbers), amount, lines, discount)
     for position, one in enumerate(amounts, start):
         await connection.execute(LINE, id_, position, shop.id, 1000, max(one, 1), max(one, 1), one)
 

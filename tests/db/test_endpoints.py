@@ -211,11 +211,11 @@ async def test_anothers_endpoint_does_not_exist_and_a_test_key_has_sandbox_endpo
 
 
 async def test_each_act_has_its_row_and_no_row_tells_a_url_or_a_secret(shop: Shop) -> None:
-    endpoint = await made(shop, description="hush-hush")
+    endpoint = await made(shop, description="HUSH-HUSH")
     await shop.books.endpoints.change(
-        asker(shop), endpoint.id, EndpointChanges(url="https://new.example/?token=hush", description="hush too")
+        asker(shop), endpoint.id, EndpointChanges(url="https://new.example/?token=HUSH", description="HUSH too")
     )
-    await rotated(shop, endpoint.id, b"hush", timedelta(hours=48))
+    await rotated(shop, endpoint.id, b"HUSH", timedelta(hours=48))
     await shop.books.endpoints.disable(asker(shop), endpoint.id)
     await shop.books.endpoints.enable(asker(shop), endpoint.id)
     await shop.books.endpoints.delete(asker(shop), endpoint.id)
@@ -230,7 +230,7 @@ async def test_each_act_has_its_row_and_no_row_tells_a_url_or_a_secret(shop: Sho
     ]
     assert all((row["actor_kind"], row["actor_id"], row["is_sandbox"]) == ("key", "key_1", False) for row in rows)
     assert [row["request_id"] for row in rows[1:]] == ["req_7"] * 5
-    assert "hush" not in str([list(row.values()) for row in rows])
+    assert "HUSH" not in str([list(row.values()) for row in rows])
     assert "example" not in str([list(row.values()) for row in rows])
 
 

@@ -1,6 +1,7 @@
 """The claim: who may call the bank."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -37,7 +38,12 @@ async def test_the_numbers_of_a_merchant_have_neither_gaps_nor_twins(books: Book
     orders = [owner.order() for owner in (shop, other) for _ in range(25)]
     too_late = [shop.order(issue_before=datetime.now(UTC) - timedelta(seconds=1)) for _ in range(10)]
     mixed = [order for pair in zip(orders, [*too_late, *orders[10:]], strict=False) for order in pair]
-    await asyncio.gather(*(books.ledger.open_invoice(order) for order in mixed), return_exceptions=True)
+
+    async def ask(number: int) -> None:
+        with suppress(IssueWindowMissed):
+            await books.ledger.open_invoice(mixed[number])
+
+    await at_once(len(mixed), ask)
     for owner in (shop, other):
         numbers = await books.fetch("select number from invoices where merchant_id = :id order by number", id=owner.id)
         assert [row["number"] for row in numbers] == list(range(1, 26))
@@ -77,9 +83,10 @@ async def test_the_final_word_waits_for_a_claim_in_flight_and_sees_it(books: Boo
 
 
 async def test_a_claim_that_waited_past_its_window_is_too_late(books: Books, shop: Shop) -> None:
-    order = shop.order(issue_before=datetime.now(UTC) + timedelta(seconds=1))
     async with as_merchant(books.app, shop.id) as holder:
         await holder.execute(text("select 1 from merchants where id = :id for update"), {"id": shop.id})
+        # Time enough to begin in, and less than a lock is waited for.
+        order = shop.order(issue_before=datetime.now(UTC) + timedelta(seconds=2))
         claim = asyncio.create_task(books.ledger.open_invoice(order))
         await waiting_for_a_lock(books, "last_invoice_number")
         await asyncio.sleep((order.issue_before - datetime.now(UTC)).total_seconds() + 0.05)
@@ -123,4 +130,5 @@ async def test_a_key_is_kept_as_a_hash_only(books: Books, shop: Shop) -> None:
     await shop.opened(idempotency_key="order of +7 701 123 45 67")
     (row,) = await books.fetch("select * from idempotency_keys where merchant_id = :m", m=shop.id)
     assert len(row["key_hash"]) == 32
-    assert "701" not in str({name: value for name, value in row.items() if name not in {"merchant_id", "resource_id"}})
+    # Longer than what microseconds or a hash may look like by chance.
+    assert not any(part in str(row) for part in ("701 123", "701123", "order of"))

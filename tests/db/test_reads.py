@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.engine import as_merchant, create_engine, transaction
 from db.errors import DatabaseUnavailable
 from db.reads import InvoiceFilter, InvoicePage, Reads
-from dev.ports import free_port
 from dev.postgres import Database
 from domain.invoice import Invoice, Kind, State
 from tests.db.books import Books, Shop
+from tests.support.nobody import deaf_port
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ async def test_an_answering_database_answers_a_ping(books: Books) -> None:
 
 
 async def test_without_a_database_every_room_says_unavailable(postgres: Database) -> None:
-    nowhere = Database(free_port(), postgres.name, postgres.passwords)
+    nowhere = Database(deaf_port(), postgres.name, postgres.passwords)
     away = Books(nowhere)
     ghost = Shop(away, "mer_ghost", "con_ghost")
     try:

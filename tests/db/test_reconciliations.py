@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from db.errors import ReconciliationRuns
+from db.errors import Overtaken, ReconciliationRuns
 from db.kept_answers import KeyedAnswer
 from db.reconciliation_books import ReconciliationBooks
 from db.reconciliation_reads import EveryReconciliation, LineFilter, ReconciliationReads
@@ -147,12 +147,23 @@ async def test_a_note_becomes_its_batch_s_line(records: Reconciliations, books: 
     assert (await stands(records, run)).totals.actions == {Action.NONE: 1, Action.ATTENTION: 1}
 
 
+async def test_a_note_of_a_written_batch_is_refused(records: Reconciliations, books: Books, shop: Shop) -> None:
+    run, after = await records.open(new(shop), None), Place(id="x")
+    assert await records.commit(run, Place(), Batch(source=Source.BANK, lines=[line(1, action=Action.BOOKED)]), after)
+    with pytest.raises(Overtaken):
+        await records.note(run, [line(1), line(2)])
+    await records.note(await stands(records, run), [line(3)])
+    lines = (await ReconciliationReads(books.app).lines(shop.id, run.id, LineFilter())).items
+    assert [(one.bank_payment_id, one.action) for one in lines] == [(1, Action.BOOKED), (3, Action.NONE)]
+
+
 async def test_what_is_over_never_changes(records: Reconciliations, books: Books, shop: Shop) -> None:
     run = await records.open(new(shop), None)
     assert await records.troubled(run) >= 0
     await records.finish(run, RunState.FAILED, "kaspi_unavailable")
     await records.finish(run, RunState.COMPLETED)
-    await records.note(run, [line(1)])
+    with pytest.raises(Overtaken):
+        await records.note(run, [line(1)])
     assert not await records.commit(run, Place(), Batch(source=Source.BANK), Place(id="x"))
     assert await records.troubled(run) == 0
     ended = await stands(records, run)

@@ -61,7 +61,9 @@ def test_any_text_is_either_eleven_digits_or_a_refusal_that_does_not_repeat_it(t
     except BadPhone as refused:
         refusal = str(refused)
     if refusal:
-        assert len(text) < 5 or text not in refusal
+        # Its digits: a word like " and " may well stand in a refusal, as its example does.
+        digits = "".join(one for one in text if one.isdigit())
+        assert len(digits) < 5 or digits not in refusal.replace("77011234567", "")
     else:
         assert len(number) == 11
         assert number.isdigit()

@@ -60,7 +60,7 @@ class StreamClient:
 
     def __init__(self, url: str, key: str) -> None:
         self.http = httpx.AsyncClient(
-            base_url=url, headers={"X-API-Key": key}, trust_env=False, timeout=httpx.Timeout(30)
+            base_url=url, headers={"X-API-Key": key}, trust_env=False, timeout=httpx.Timeout(60)
         )
 
     @asynccontextmanager
@@ -83,6 +83,11 @@ async def database_away(database: Database) -> AsyncIterator[None]:
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1",
             database.name,
         )
+        # They have been told to end; who used one before it did, would not hear at once that the database is away.
+        left = "select count(*) from pg_stat_activity where datname = $1"
+        async with asyncio.timeout(30):
+            while await admin.fetchval(left, database.name):  # noqa: ASYNC110 -- Postgres tells nobody
+                await asyncio.sleep(0.02)
         yield
     finally:
         await admin.execute(f'alter database "{database.name}" allow_connections true')

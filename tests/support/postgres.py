@@ -7,7 +7,7 @@ from dev.migrations import upgrade
 from dev.postgres import Database, EmbeddedPostgres
 
 # The machine is not going to lose power during a test, and kill -9 of a process does not need fsync to be survived.
-TEST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+TEST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "scram_iterations": "1"}
 _TEMPLATE = "tolem_template"
 
 

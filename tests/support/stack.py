@@ -66,8 +66,10 @@ class Stack:
         for client in self._clients:
             await client.aclose()
         await self.emulator.close()
-        for part in reversed(PARTS):
+        for part in reversed(PARTS[1:]):
             await self.kill9(part)
+        if self.runs("postgres"):
+            await self.stop_part("postgres")  # killed, it leaves children that write while its folder is deleted
         remove_home(self.system.layout.state_dir)
 
     async def heal(self) -> None:

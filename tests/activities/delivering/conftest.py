@@ -28,7 +28,7 @@ def tails() -> Tails:
 @pytest.fixture
 async def attempting(town: Town, box: SealBox, tails: Tails) -> AsyncIterator[Attempting]:
     rules = EgressRules(allowed_hosts=frozenset({"127.0.0.1"}))
-    async with Sender(rules, attempt_seconds=5) as sender:
+    async with Sender(rules, attempt_seconds=60) as sender:
         yield Attempting(
             town.books.deliveries,
             sealed.poster(sender, box),

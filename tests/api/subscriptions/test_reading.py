@@ -1,6 +1,7 @@
 """Subscriptions through the real API on a real socket: lists, one, its periods, bills and dates."""
 
-from datetime import timedelta
+from calendar import monthrange
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.support.subscriptions import START
 pytestmark = pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
 
 MONTH = timedelta(days=31)
+NEXT_YEAR = datetime.now(UTC).year + 1
+FEBRUARY = f"{NEXT_YEAR}-02-{monthrange(NEXT_YEAR, 2)[1]}"
 
 
 async def test_one_is_shown_with_what_came_of_it(keeper: Keeper) -> None:
@@ -132,15 +135,13 @@ async def test_periods_go_on_by_cursor_and_are_filtered(keeper: Keeper) -> None:
 
 
 async def test_the_next_dates_are_those_of_the_31st(keeper: Keeper) -> None:
-    year = 2026 + 1  # the present is in it or before
-    start = START.replace(year=year)
-    one = await keeper.subscriber.open(started_at=start)
+    one = await keeper.subscriber.open(started_at=START.replace(year=NEXT_YEAR))
     dates = (await keeper.shown(one, "/upcoming", count=4))["items"]
     assert [(item["number"], item["due_at"][:10]) for item in dates] == [
-        (1, "2027-01-31"),
-        (2, "2027-02-28"),
-        (3, "2027-03-31"),
-        (4, "2027-04-30"),
+        (1, f"{NEXT_YEAR}-01-31"),
+        (2, FEBRUARY),
+        (3, f"{NEXT_YEAR}-03-31"),
+        (4, f"{NEXT_YEAR}-04-30"),
     ]
     assert len((await keeper.shown(one, "/upcoming"))["items"]) == 12
     assert len((await keeper.shown(one, "/upcoming", count=50))["items"]) == 50
@@ -152,13 +153,13 @@ async def test_the_next_dates_are_those_of_the_31st(keeper: Keeper) -> None:
 
 
 async def test_a_preview_of_a_skip_shows_the_dates_and_changes_nothing(keeper: Keeper) -> None:
-    one = await keeper.subscriber.open(started_at=START.replace(year=2027))
+    one = await keeper.subscriber.open(started_at=START.replace(year=NEXT_YEAR))
     before = await keeper.shown(one)
     answer = await keeper.live.post(f"{PATH}/{one.id}/skip-period", json={"preview": True})
     assert answer.status_code == 200, answer.text
     preview = answer.json()
     assert [item["number"] for item in preview["upcoming"]] == [2, 3, 4]
-    assert preview["next_billing_at"][:10] == "2027-02-28"
+    assert preview["next_billing_at"][:10] == FEBRUARY
     assert await keeper.shown(one) == before
     await keeper.subscriber.happen(one.id, Pause(), START)
     refused = await keeper.live.post(f"{PATH}/{one.id}/skip-period", json={"preview": True})

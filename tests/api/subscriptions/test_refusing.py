@@ -79,7 +79,7 @@ async def test_a_test_key_cannot_begin_a_live_one(keeper: Keeper) -> None:
 async def test_a_live_one_needs_a_bank(books: Books, url: str) -> None:
     alone = await books.registry.add_merchant("No bank", BIN)
     key = await add_key(books.registry, alone.id, Mode.LIVE, "k")
-    async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, trust_env=False) as live:
+    async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, trust_env=False, timeout=60) as live:
         assert_error(await live.post(PATH, json=BODY), Code.KASPI_NOT_CONNECTED)
 
 
