@@ -8,13 +8,21 @@ BENCH_ARGS ?=
 TORTURE_ARGS ?=
 DOCS_ARGS ?=
 
+# Both halves run, whatever the first one finds; 5 is pytest's "none selected".
+define pytest
+rooms=0; system=0; \
+$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile -m "$(1) and not stack" $(PYTEST_ARGS) || rooms=$$?; \
+$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile -m "$(1) and stack" $(PYTEST_ARGS) || system=$$?; \
+case $$rooms$$system in 00|05|50) ;; *) exit 1;; esac
+endef
+
 VENV := .venv
 BIN := $(VENV)/bin
 # Named after the lock's contents, not its date: a fresh checkout changes dates.
 INSTALLED := $(VENV)/.installed-$(shell cksum < requirements/dev.txt | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: up demo test bench torture check lint docs-check fmt clean help
+.PHONY: up demo test test-long bench torture check lint docs-check fmt clean help
 
 up: $(INSTALLED) ## run the whole system here: Postgres, Temporal, bank emulator, worker, API (Ctrl-C stops it)
 	@exec $(BIN)/python -m dev.stack
@@ -22,11 +30,11 @@ up: $(INSTALLED) ## run the whole system here: Postgres, Temporal, bank emulator
 demo: $(INSTALLED) ## with `make up` running elsewhere: bill, payment, webhook, told in the terminal
 	@exec $(BIN)/python -m dev.demo
 
-test: $(INSTALLED) ## all tests; PYTEST_ARGS="-k name -x" goes to pytest
-	@rooms=0; system=0; \
-	$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile -m "not stack" $(PYTEST_ARGS) || rooms=$$?; \
-	$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile -m stack $(PYTEST_ARGS) || system=$$?; \
-	case $$rooms$$system in 00|05|50) ;; *) exit 1;; esac # 5 is pytest's "none selected"
+test: $(INSTALLED) ## the tests of every change; PYTEST_ARGS="-k name -x" goes to pytest
+	@$(call pytest,not long)
+
+test-long: $(INSTALLED) ## the tests that take long: killed parts, years of billing, made-up requests
+	@$(call pytest,long)
 
 bench: $(INSTALLED) ## measure creates and paid → webhook (about 10 minutes); BENCH_ARGS="create --rounds 1"
 	@exec $(BIN)/python -m bench $(BENCH_ARGS)

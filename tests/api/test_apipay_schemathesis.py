@@ -10,7 +10,7 @@ from tests.support.shop import Shop
 from tests.support.stack import Stack
 
 # Some thousand requests: a machine that is busy with other things takes minutes for them.
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900), pytest.mark.long]
 
 PUBLISHED = (ROOT / "../shared/contracts/apipay-v1.openapi.yaml").resolve()
 # Without a body this address is v1's, and answers 200 in v1's words: here it is asked with one.

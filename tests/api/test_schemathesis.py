@@ -12,7 +12,7 @@ from tests.support.shop import Shop
 from tests.support.stack import Stack
 
 # Some thousand requests: a machine that is busy with other things takes minutes for them.
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900), pytest.mark.long]
 
 PUBLISHED = (ROOT / "../shared/contracts/arzan-openapi.json").resolve()
 # An answer without an end can't be waited for; tests/api/test_event_stream.py asks it the wrong questions instead.

@@ -36,7 +36,7 @@ from webhooks.sender import USER_AGENT
 from webhooks.signing import new_secret, verify
 
 # The framework announces for its version 3 what our routes must do then; here only answers are looked at.
-pytestmark = pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning"), pytest.mark.long]
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import pytest
 
 from dev.migrations import ROOT
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(("verdict", "status", "summary"), [("True", 0, "1 passed"), ("False", 1, "1 failed")])
 async def test_status_and_summary_survive(tmp_path: Path, verdict: str, status: int, summary: str) -> None:

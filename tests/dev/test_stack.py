@@ -23,6 +23,8 @@ from dev.postgres_home import postgres_home, remove_home
 from dev.terminal import own_foreground_group
 from tests.support.processes import runs, until_gone
 
+pytestmark = pytest.mark.long
+
 STANDINS = Path(__file__).parent / "standins"
 PARTS = ("postgres", "temporal", "emulator", "worker", "api")
 

@@ -11,7 +11,7 @@ from dev import demo
 from dev.banner import addresses_of, read_addresses, write_addresses
 from tests.support.stack import PARTS, Stack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -10,7 +10,7 @@ from tests.support.receiver import Answer, Received, WebhookReceiver
 from tests.support.shop import Shop, close_shop, open_shop
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 BILLS = 8  # fewer than the places of an endpoint: all requests are open at once
 

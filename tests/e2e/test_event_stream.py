@@ -11,7 +11,7 @@ from tests.support.event_stream import Following, StreamClient
 from tests.support.shop import Shop, close_shop, open_shop
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from tests.support.emulator import EmulatorAdmin
 from tests.support.inbox import Inbox
 from tests.support.shop import Shop
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 
 async def test_paid_codes_are_found_unasked_and_unpaid_ones_expire(

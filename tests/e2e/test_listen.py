@@ -15,7 +15,7 @@ from tests.support.stack import Stack
 from tests.support.waiting import until
 from webhooks.signing import new_secret, verify
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 
 @pytest.fixture

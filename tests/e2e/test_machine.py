@@ -24,7 +24,7 @@ from tests.support.api_errors import assert_error
 from tests.support.machine import OPEN, OVER, PAID, REFUNDABLE, Door, ModelBill, tenge
 from tests.support.shop import Shop, fresh_key, fresh_phone
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 # Enough for a walk to open some bills and take a few to their ends; some 15 s in all.
 WALKS, STEPS = 8, 16

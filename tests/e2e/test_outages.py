@@ -11,7 +11,7 @@ from tests.support.shop import Shop, close_shop, fresh_key, fresh_phone, open_sh
 from tests.support.stack import Stack
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ async def test_a_mixed_batch(store: Shop) -> None:
     assert figures.totals["actions"]["booked"] == 3
 
 
+@pytest.mark.long
 async def test_a_worker_killed_in_the_middle_changes_nothing(store: Shop, stack: Stack) -> None:
     async with planting(store) as planter:
         planted = await planter.plant(250, 16)
@@ -126,6 +127,7 @@ async def test_a_worker_killed_in_the_middle_changes_nothing(store: Shop, stack:
     assert sum(ended["totals"]["actions"].values()) == len(wrong)
 
 
+@pytest.mark.long
 async def test_a_bank_that_is_away_fails_the_run(store: Shop, bank: EmulatorAdmin) -> None:
     await store.bill()
     await bank.fault("payment/status", "error_5xx_before", times=None)
@@ -253,6 +255,7 @@ async def test_pages(store: Shop) -> None:
     assert seen == sorted(set(seen))
 
 
+@pytest.mark.long
 async def test_the_command_line(store: Shop, bank: EmulatorAdmin, tmp_path: Path) -> None:
     async with planting(store) as planter:
         one = (await planter.plant(0, 1))[0]

@@ -17,7 +17,7 @@ from tests.support.shop import Shop, close_shop, fresh_key, open_shop
 from tests.support.stack import Stack
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 PATH = "/api/v1/redeliveries"
 

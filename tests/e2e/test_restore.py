@@ -17,7 +17,7 @@ from tests.support.refunds import given_back, paid_bill, refund, until_refund
 from tests.support.shop import Shop, close_shop, fresh_phone, open_shop
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 
 @pytest.fixture

@@ -205,6 +205,7 @@ async def test_the_simulated_payer_is_quicker_than_the_script(shop: Shop, sandbo
     assert [told.object["state"] for told in await sandbox_inbox.wait(invoice["id"])] == ["canceled"]
 
 
+@pytest.mark.long
 async def test_a_script_outlives_its_worker(shop: Shop, sandbox_inbox: Inbox) -> None:
     made = [await shop.sandbox_bill(phone_number=f"7701000{digits}") for digits in ("0001", "0006")]
     await shop.stack.restart("worker")

@@ -12,7 +12,7 @@ from tests.support.operating import operate
 from tests.support.shop import Shop, fresh_phone
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 PATH = "/api/v1/subscriptions"
 

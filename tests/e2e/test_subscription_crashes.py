@@ -23,7 +23,7 @@ from tests.support.waiting import until
 from workflows.client import Engine, EngineAway
 from workflows.subscription_messages import Act, BillSubscriptionNow, CancelSubscription, SkipSubscriptionPeriod
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 AT_ONCE = 5
 

@@ -21,7 +21,7 @@ from tests.support.waiting import until
 from workflows.client import Engine
 from workflows.invoice_messages import Resolution, Resolve
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 
 @pytest.fixture

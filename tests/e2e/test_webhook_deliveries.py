@@ -332,6 +332,7 @@ async def test_nobody_sees_or_retries_what_is_not_theirs(stack: Stack, shop: Sho
     assert len(inbox.about(object_id)) == 1
 
 
+@pytest.mark.long
 async def test_a_retry_while_the_engine_is_away_is_not_lost(
     shop: Shop, inbox: Inbox, receiver: WebhookReceiver, stack: Stack
 ) -> None:

@@ -22,6 +22,8 @@ from webhooks.guard import EgressRules
 from webhooks.sender import Sender
 from webhooks.signing import new_secret, new_signing_key, sign, verify
 
+pytestmark = pytest.mark.long
+
 PAYLOADS = 1000
 # Of so many requests every single bit is changed, of each other one bit in each of its parts.
 WHOLE = 2

@@ -27,6 +27,8 @@ from tests.replay.keyring import RING
 from tests.workflows.subscription_stage import AMOUNT, StagedSubscription, SubscriptionStage, on_a_clock
 from workflows.subscription_messages import ChangeSubscription, PauseSubscription, ResumeSubscription
 
+pytestmark = pytest.mark.long
+
 DAILY_DAYS = int(os.environ.get("TOLEM_TEST_DAILY_DAYS", "30"))
 EVENTS_OF_A_RUN = 2000
 NOON = time(12, 30)
