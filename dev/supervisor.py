@@ -10,7 +10,7 @@ from dev.process import Command, ManagedProcess
 
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
-_READY_POLL = 0.1
+_READY_POLL = 0.2
 _LAST_WORDS_SECONDS = 3.0
 
 

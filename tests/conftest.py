@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dev.ports import free_port
 from dev.postgres import Database, EmbeddedPostgres
@@ -18,6 +19,13 @@ from tests.support.receiver import WebhookReceiver
 from tests.support.stack import PARTS, Stack
 
 _EXIT_STATUS = pytest.StashKey[int]()
+
+# A change is judged by the same examples each time, and never by how busy the machine is.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", _UNHURRIED, derandomize=True)
+# New examples with every run: PYTEST_ARGS="--hypothesis-profile exploring".
+settings.register_profile("exploring", _UNHURRIED)
+settings.load_profile("repeatable")
 
 # Short, so that outages and retries are over within seconds: what is promised must hold at any length. Long enough for
 # a machine that is four times slower: a bill that misses its window, an answer that comes before the bank's, or a

@@ -17,6 +17,8 @@ from tests.support.postgres import TEST_SETTINGS
 
 PARTS = ("postgres", "temporal", "emulator", "worker", "api")
 _READY_SECONDS = 120.0  # only a part that will never serve takes so long
+# A question is a process of its own for two of the parts: asked more often they would slow down what is waited for.
+_READY_POLL = 0.2
 
 
 class PartFailed(Exception):
@@ -157,4 +159,4 @@ class Stack:
         while not await self._ready(part):
             if process.returncode is not None or time.monotonic() > deadline:
                 raise PartFailed(f"{part} (exit code {process.returncode}) does not serve:\n{self.log_tail(part)}")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_READY_POLL)
