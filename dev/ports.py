@@ -10,12 +10,13 @@ import psutil
 # by the next connection of any process before its server listens, or while a server that was killed is away. Each
 # process begins elsewhere, because what one has given out and not used yet looks free to another.
 _FIRST, _COUNT = 10_000, 20_000
-_numbers = (_FIRST + number % _COUNT for number in itertools.count(os.getpid() * 997))
+_count = itertools.count(os.getpid() * 997)
 
 
 def free_port() -> int:
     """A port of 127.0.0.1 that was free a moment ago; never the same one twice."""
-    return next(number for number in _numbers if is_free(number))
+    numbers = (_FIRST + number % _COUNT for number in _count)
+    return next(number for number in numbers if is_free(number))
 
 
 def is_free(port: int) -> bool:
