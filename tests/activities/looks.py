@@ -1,7 +1,7 @@
 """Asking the poller for looks, and waiting for what it does."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from tests.activities.town import Poller, Town
 from tests.db.books import Shop
@@ -31,10 +31,12 @@ async def unanswered(town: Town, shop: Shop, asked: dict[str, datetime]) -> list
     return await town.books.watches.unanswered(shop.id, asked)
 
 
-def left_alone(shop: Shop, invoice_id: str, seconds: float) -> Check:
+def left_alone(shop: Shop, invoice_id: str, seconds: float, *, since: datetime) -> Check:
+    """No look comes for so long, counted from a moment that was before the bank's answer."""
+
     async def check() -> bool:
         watch = await shop.watch(invoice_id)
-        return watch is not None and watch["next_check_at"] > datetime.now(UTC) + timedelta(seconds=seconds)
+        return watch is not None and watch["next_check_at"] > since + timedelta(seconds=seconds)
 
     return check
 

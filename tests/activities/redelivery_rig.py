@@ -22,6 +22,7 @@ from tests.activities.tails import Tails
 from tests.activities.town import Town
 from tests.db.books import Shop
 from tests.support.receiver import Answer, WebhookReceiver
+from tests.support.waiting import until
 from webhooks.lanes import Lanes
 from webhooks.sender import Sender
 from webhooks.signing import new_secret
@@ -129,6 +130,17 @@ class Rig:
             " order by e.created_at, e.id",
             id=self.endpoint,
         )
+
+    async def tried_once(self) -> dict[str, Any]:
+        """The first delivery, once its first attempt stands in the books."""
+
+        async def booked() -> dict[str, Any] | None:
+            rows = await self.deliveries()
+            return rows[0] if rows and rows[0]["attempts"] == 1 else None
+
+        found = await until(booked, "the first attempt to be booked")
+        assert found is not None
+        return found
 
     async def as_owner(self, statement: str, *values: Any) -> None:
         connection = await asyncpg.connect(self.town.books.database.dsn("postgres"))

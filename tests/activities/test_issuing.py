@@ -253,7 +253,7 @@ async def test_the_banks_answer_survives_a_database_that_was_lost_meanwhile(
     town: Town, shop: Shop, postgres: Database, wire: Wire
 ) -> None:
     engine = create_engine(Database(wire.port, postgres.name, postgres.passwords).app_url, pool_size=2)
-    await town.admin.fault("remote/create", "delay", delay_ms=700)
+    await town.admin.fault("remote/create", "delay", delay_ms=4000)  # until the line is cut
     order = shop.order()
     before = await town.received("remote/create")
     issuing = asyncio.create_task(town.issue(order, Ledger(engine, town.books.renderer)))
@@ -305,7 +305,7 @@ async def test_a_claim_whose_commit_nobody_confirmed_still_sends_the_payer_his_o
 
 
 async def test_a_worker_that_stops_books_the_answer_that_is_on_its_way(town: Town, shop: Shop) -> None:
-    await town.admin.fault("remote/create", "delay", delay_ms=300)
+    await town.admin.fault("remote/create", "delay", delay_ms=4000)  # until the worker has stopped
     order = shop.order()
     activity = Issuing(town.books.ledger, town.banks)
     running = asyncio.create_task(ActivityEnvironment().run(activity.issue, order))

@@ -37,7 +37,8 @@ async def test_a_payment_is_told_once_with_its_amount(town: Town, shop: Shop) ->
     assert (told, fact.verdict, fact.word, fact.amount) == (payment.invoice_id, Verdict.PAID, "Processed", 123_45)
     watch = await shop.watch(payment.invoice_id)
     assert watch is not None
-    assert (watch["last_word"], watch["checks"]) == ("Processed", 2)
+    assert watch["last_word"] == "Processed"
+    assert watch["checks"] >= 2  # the poller looks by itself, too, when its time has come
 
 
 async def test_each_step_of_the_payer_is_told_and_waiting_is_no_news(town: Town, shop: Shop) -> None:
@@ -133,11 +134,12 @@ async def test_a_payment_the_bank_does_not_know_is_an_alarm_and_not_a_failure(to
             await looked(town, shop, poller, order.invoice_id)
     assert poller.mail.facts == []
     alarms = [entry for entry in logs if entry["event"] == "bank_does_not_know_payment"]
-    assert [(entry["log_level"], entry["invoice"]) for entry in alarms] == [("error", order.invoice_id)]
+    # More than one where the machine is so slow that the poller's own next look comes, too.
+    assert {(entry["log_level"], entry["invoice"]) for entry in alarms} == {("error", order.invoice_id)}
     assert (await shop.invoice(order.invoice_id)).state is State.PENDING
     watch = await shop.watch(order.invoice_id)
     assert watch is not None
-    assert (watch["checks"], watch["last_word"]) == (1, None)
+    assert (watch["checks"], watch["last_word"]) == (len(alarms), None)
     assert watch["next_check_at"] is not None
 
 
@@ -145,13 +147,14 @@ async def test_after_a_qrs_time_is_over_it_is_looked_at_rarely(town: Town, shop:
     payment = await town.issued(shop, kind=Kind.QR)
     async with polling(town, shop) as poller:
         await looked(town, shop, poller, payment.invoice_id)
-        assert not await left_alone(shop, payment.invoice_id, 10)()
+        assert not await left_alone(shop, payment.invoice_id, 10, since=datetime.now(UTC))()
         await town.books.do(
             "update bank_watches set deadline_at = now() - interval '1 second' where invoice_id = :id",
             id=payment.invoice_id,
         )
+        over = datetime.now(UTC)
         await looked(town, shop, poller, payment.invoice_id)
-        assert await left_alone(shop, payment.invoice_id, 280)()
+        assert await left_alone(shop, payment.invoice_id, 280, since=over)()
 
 
 async def test_a_qrs_next_look_is_counted_from_when_this_one_was_due(town: Town, shop: Shop) -> None:

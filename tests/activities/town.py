@@ -107,7 +107,7 @@ class Town:
 
 async def claimed(shop: Shop, order: OpenInvoice) -> None:
     """Returns when the intent to call the bank is committed."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await shop.books.reads.invoice(shop.id, order.invoice_id) is None:  # noqa: ASYNC110 -- Postgres tells nobody
             await asyncio.sleep(0.01)
 
@@ -134,7 +134,7 @@ class Mailbox:
         self.resumed.append((order, fact))
 
     async def wait(self, count: int = 1) -> list[tuple[str, BankFact]]:
-        async with asyncio.timeout(20), self._arrived:
+        async with asyncio.timeout(60), self._arrived:
             await self._arrived.wait_for(lambda: len(self.facts) >= count)
             return list(self.facts)
 
@@ -165,7 +165,7 @@ class Poller:
 
     async def until(self, reached: Callable[[], Awaitable[bool]]) -> None:
         """Waits for what the poller does, and fails with the poller."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await reached():
                 assert not self.task.done(), self.task.result()
                 await asyncio.sleep(0.01)

@@ -44,7 +44,7 @@ class Wire:
 
     async def refused_somebody(self) -> None:
         """Returns when a call came while the line was cut."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._refused.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -63,7 +63,7 @@ async def test_each_lane_has_one_operation_at_a_time() -> None:
         await asyncio.sleep(0.01)
         running -= 1
 
-    tally = await closed_loop([works] * 4, seconds=0.1)
+    tally = await closed_loop([works] * 4, seconds=0.5)
     assert most == 4
     assert running == 0
     assert tally.latencies

@@ -21,7 +21,7 @@ from dev.ports import is_free
 from dev.postgres import EmbeddedPostgres
 from dev.postgres_home import postgres_home, remove_home
 from dev.terminal import own_foreground_group
-from tests.support.processes import runs, until_gone
+from tests.support.processes import until_gone
 
 pytestmark = pytest.mark.long
 
@@ -94,7 +94,7 @@ async def test_up_restarts_a_crashed_part_refuses_a_twin_and_ends_clean(folder: 
     assert {process.pid for process in family} >= set(pids.values())
     run.process.send_signal(signal.SIGTERM)
     assert await run.ended() == 0
-    assert survivors(family) == []
+    await until_gone(*family)
     order = [run.said.index(words) for words in ("stopping", "database system is shut down", "stopped")]
     assert order == sorted(order)
 
@@ -160,17 +160,19 @@ async def test_a_part_that_cannot_start_stops_the_rest_and_says_so(folder: Path,
     assert await run.ended() == 1
     assert "no such luck" in run.said
     assert "cannot start: worker ended with exit code 1" in run.said
-    assert survivors(family) == []
+    await until_gone(*family)
 
 
 async def test_a_signal_while_starting_stops_at_once(folder: Path, base: int) -> None:
+    (folder / "root" / "worker.py").unlink()
+    (folder / "root" / "worker.py").write_text("import time\ntime.sleep(600)")  # it is never ready before the signal
     run = await Run.start(folder, base)
     await run.until_said("postgres is ready after")
     family = family_of(run.process.pid)
     run.process.send_signal(signal.SIGINT)
     assert await run.ended() == 0
     assert "Tölem is ready" not in run.said
-    assert survivors(family) == []
+    await until_gone(*family)
 
 
 async def test_ctrl_c_in_a_terminal_reaches_us_and_not_make(folder: Path, base: int) -> None:
@@ -187,7 +189,7 @@ async def test_ctrl_c_in_a_terminal_reaches_us_and_not_make(folder: Path, base: 
 
     assert await run.ended() == 0, run.said
     assert "stopped" in run.said
-    assert survivors(family) == []
+    await until_gone(*family)
 
 
 def test_without_a_terminal_the_group_stays() -> None:
@@ -209,10 +211,6 @@ async def spawn(*argv: str) -> asyncio.subprocess.Process:
 def family_of(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
-
-
-def survivors(family: list[psutil.Process]) -> list[psutil.Process]:
-    return [process for process in family if runs(process)]
 
 
 def secret_files(folder: Path) -> list[str]:

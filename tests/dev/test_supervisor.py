@@ -23,7 +23,7 @@ class Stage:
         self.supervisor = Supervisor(LogBoard(self.out))
         self._folder = folder
 
-    def child(self, name: str, code: str, *, stop_seconds: float = 20, ready_seconds: float = 20) -> Child:
+    def child(self, name: str, code: str, *, stop_seconds: float = 60, ready_seconds: float = 60) -> Child:
         ready = self._folder / name
 
         async def is_ready() -> bool:
@@ -43,7 +43,7 @@ class Stage:
         return Child(command=command, ready=is_ready, before_start=before_start, ready_seconds=ready_seconds)
 
     async def until_said(self, text: str) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while text not in self.out.getvalue():  # noqa: ASYNC110 — a StringIO sends no event
                 await asyncio.sleep(0.02)
 

@@ -258,7 +258,7 @@ async def test_a_worker_is_healthy_where_it_polls_and_only_there(stack: Stack) -
     given = stack.system.process_environment()
     settings = conf.load(conf.Temporal, conf.Keys, environ=given)
     client = await connect(settings[conf.Temporal], settings[conf.Keys].payload)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await idle_queues(client, QUEUES, os.uname().nodename):  # noqa: ASYNC110 -- another process sends no event
             await asyncio.sleep(0.1)
     assert await idle_queues(client, QUEUES, "another-container") == [

@@ -32,7 +32,7 @@ def test_a_block_that_fails_is_named(shell: Shell, code: str) -> None:
 
 
 def test_a_broken_promise_is_named(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docs_check, "BLOCK_SECONDS", 0.3)
+    monkeypatch.setattr(docs_check, "BLOCK_SECONDS", 2)
     with pytest.raises(DocsWrong, match="shows no 'paid'"):
         shell.run(Block("echo pending\n", ["paid"]))
 

@@ -16,6 +16,7 @@ BIN = "210140000016"
 OTHER_BIN = "210140000105"
 API_KEY = "test_6f1d3c52-8a47-4d0b-9b1e-2f5a7c9e0d11"
 SHOP, CAFE = 10001, 10002
+PATIENCE = 60.0  # seconds; only ends what hangs
 DROPPED = (httpx.ReadError, httpx.RemoteProtocolError)  # OpenSSL decides which of the two a reset becomes
 
 
@@ -43,7 +44,7 @@ class Running:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=PATIENCE)
 
 
 class Bank:
@@ -58,6 +59,7 @@ class Bank:
             base_url=f"{running.bank_url}/{scheme}/",
             verify=context,
             trust_env=False,
+            timeout=PATIENCE,
             headers={} if api_key is None else {"Api-Key": api_key},
         )
         self.scheme = scheme
@@ -81,7 +83,7 @@ class Admin:
     """A client for the admin side; answers decoded JSON."""
 
     def __init__(self, running: Running) -> None:
-        self.http = httpx.Client(base_url=f"{running.admin_url}/emulator/", trust_env=False)
+        self.http = httpx.Client(base_url=f"{running.admin_url}/emulator/", trust_env=False, timeout=PATIENCE)
 
     def get(self, path: str, **query: Any) -> Any:
         return self.http.get(path, params=query).raise_for_status().json()

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.emulator.process import DROPPED, Admin, Bank, Running, code, ok
+from tests.emulator.process import DROPPED, PATIENCE, Admin, Bank, Running, code, ok
 
 CALL = "remote/create"
 
@@ -94,12 +94,12 @@ def test_any_status_word(r3: Bank, admin: Admin, token: str) -> None:
 
 
 def test_delayed_call_is_executed_although_the_client_left(r3: Bank, admin: Admin, token: str) -> None:
-    admin.fault(CALL, "delay", delay_ms=400)
+    admin.fault(CALL, "delay", delay_ms=1500)
     with pytest.raises(httpx.ReadTimeout):
         r3.http.post(
             f"v01/{CALL}",
             json={"OrganizationBin": "210140000016", "Amount": 1, "PhoneNumber": "87011234567", "DeviceToken": token},
-            timeout=0.05,
+            timeout=httpx.Timeout(PATIENCE, read=0.5),
         )
     while not admin.purchases():
         pass

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.emulator.process import BIN, DROPPED, Admin, Bank, Running, code, ok, running
+from tests.emulator.process import BIN, DROPPED, PATIENCE, Admin, Bank, Running, code, ok, running
 
 
 def test_everything_survives_kill_9(certificates: Path, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_stops_at_once_with_0_even_in_the_middle_of_a_call(certificates: Path, n
         admin, bank = Admin(process), Bank(process, "r3", "client")
         admin.fault("health/ping", "delay", delay_ms=600_000)
         with pytest.raises(httpx.ReadTimeout):
-            bank.http.get("v01/health/ping", timeout=0.2)
+            bank.http.get("v01/health/ping", timeout=httpx.Timeout(PATIENCE, read=0.2))
         assert process.stop(number) == 0
         admin.http.close()
         bank.http.close()
@@ -80,7 +80,7 @@ async def test_hundred_payers_at_once_are_all_booked(shared: Running, admin: Adm
     context.load_cert_chain(shared.certificates / "client.pem", shared.certificates / "client.key")
     body = {"OrganizationBin": BIN, "Amount": 1, "PhoneNumber": "87011234567", "DeviceToken": token}
     limits = httpx.Limits(max_connections=8)
-    async with httpx.AsyncClient(verify=context, trust_env=False, limits=limits) as http:
+    async with httpx.AsyncClient(verify=context, trust_env=False, limits=limits, timeout=PATIENCE) as http:
 
         async def create() -> int:
             answer = await http.post(f"{shared.bank_url}/r3/v01/remote/create", json=body)

@@ -168,7 +168,7 @@ async def test_a_slow_body_counts_against_the_whole_call(
             await asyncio.sleep(0.05)
 
     bank.reply = drip
-    config = config_for(Scheme.R3, bank.url("r3"), connect_timeout=0.2, read_timeout=0.3)
+    config = config_for(Scheme.R3, bank.url("r3"), connect_timeout=0.8, read_timeout=0.3)
     async with KaspiClient(config, tls=r3_tls) as client:
         with pytest.raises(KaspiUnavailable, match="payment/details: timeout"):
             await READS["payment/details"](client)
@@ -178,7 +178,7 @@ async def test_a_slow_body_counts_against_the_whole_call(
 
 async def test_silence_after_the_request(bank: RawBank, config_for: ConfigFor, r3_tls: ssl.SSLContext) -> None:
     bank.reply = silence
-    config = config_for(Scheme.R3, bank.url("r3"), connect_timeout=1, read_timeout=0.2)
+    config = config_for(Scheme.R3, bank.url("r3"), connect_timeout=10, read_timeout=0.2)
     async with KaspiClient(config, tls=r3_tls) as client:
         with pytest.raises(KaspiOutcomeUnknown, match="remote/create: timeout"):
             await MONEY["remote/create"](client)
@@ -231,7 +231,7 @@ async def test_a_full_pool_sent_nothing(bank: RawBank, config_for: ConfigFor, r3
         await silence(request)
 
     bank.reply = hold
-    config = config_for(Scheme.R3, bank.url("r3"), max_connections=1, connect_timeout=0.3, read_timeout=60)
+    config = config_for(Scheme.R3, bank.url("r3"), max_connections=1, connect_timeout=1.5, read_timeout=60)
     async with KaspiClient(config, tls=r3_tls) as client:
         first = asyncio.create_task(client.create_remote("token", 100, PHONE, "first"))
         await arrived.wait()

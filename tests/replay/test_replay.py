@@ -38,6 +38,7 @@ async def histories(paths: Sequence[Path]) -> AsyncIterator[WorkflowHistory]:
         yield WorkflowHistory.from_json(path.stem, await asyncio.to_thread(path.read_text))
 
 
+@pytest.mark.timeout(600)  # it grows with each recording
 async def test_every_recorded_story_replays() -> None:
     paths = sorted(HISTORIES.glob("*.json"))
     failures: dict[str, str] = {}

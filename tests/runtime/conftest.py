@@ -1,21 +1,28 @@
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-from temporalio.testing import WorkflowEnvironment
 
+from dev.ports import free_port
+from dev.process import Command
+from dev.temporal import TemporalServer
 from runtime.settings import Temporal, load
 
-TEMPORAL = Path(sys.executable).with_name("temporal")
+
+class BareServer(TemporalServer):
+    """Not the SDK's own environment: that gives a server 5 s to start, and a busy machine needs more."""
+
+    def command(self) -> Command:
+        command = super().command()
+        argv = iter(command.argv)
+        kept = [word for word in argv if word != "--search-attribute" or next(argv) is None]
+        return replace(command, argv=tuple(kept))
 
 
 @pytest.fixture(scope="session")
 async def bare_temporal() -> AsyncIterator[Temporal]:
     """Settings of a development server that knows nothing of us: no search attributes, no workflows."""
-    environment = await WorkflowEnvironment.start_local(dev_server_existing_path=str(TEMPORAL))
-    try:
-        address = environment.client.service_client.config.target_host
-        yield load(Temporal, environ={"TOLEM_TEMPORAL_ADDRESS": address})[Temporal]
-    finally:
-        await environment.shutdown()
+    server = BareServer(None, free_port())
+    await server.start()
+    yield load(Temporal, environ={"TOLEM_TEMPORAL_ADDRESS": server.address})[Temporal]
+    await server.kill9()

@@ -31,7 +31,7 @@ def test_output_is_flushed_and_the_status_is_true(code: int) -> None:
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )
     assert done.returncode == code
@@ -41,4 +41,4 @@ def test_output_is_flushed_and_the_status_is_true(code: int) -> None:
 
 def test_a_closed_pipe_does_not_change_the_status() -> None:
     script = "import sys; from runtime.leave import leave; sys.stdout.write('x'); sys.stdout.flush = None; leave(4)"
-    assert subprocess.run([sys.executable, "-c", script], timeout=30, check=False).returncode == 4
+    assert subprocess.run([sys.executable, "-c", script], timeout=100, check=False).returncode == 4

@@ -24,13 +24,13 @@ LOOPBACK = EgressRules(allowed_hosts=frozenset({"127.0.0.1"}))
 
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
-    async with Sender(LOOPBACK, connect_seconds=5, attempt_seconds=5) as made:
+    async with Sender(LOOPBACK, connect_seconds=30, attempt_seconds=30) as made:
         yield made
 
 
 @pytest.fixture
 async def hasty() -> AsyncIterator[Sender]:
-    async with Sender(LOOPBACK, connect_seconds=5, attempt_seconds=0.3) as made:
+    async with Sender(LOOPBACK, connect_seconds=5, attempt_seconds=1.5) as made:
         yield made
 
 
@@ -353,7 +353,7 @@ async def test_waiting_for_a_place_is_not_part_of_the_attempt() -> None:
         writer.write(status(200))
         await writer.drain()
 
-    async with Sender(LOOPBACK, attempt_seconds=1, max_in_flight=1) as sender, Receiver(first_hangs) as receiver:
+    async with Sender(LOOPBACK, attempt_seconds=2.5, max_in_flight=1) as sender, Receiver(first_hangs) as receiver:
         slow, waiting = await asyncio.gather(*(sender.send(receiver.url, {}, BODY) for _ in range(2)))
     assert slow.error is FailureCode.TIMEOUT
     assert waiting.delivered

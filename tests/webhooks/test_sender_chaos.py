@@ -44,7 +44,7 @@ async def test_no_answer_makes_send_raise() -> None:
     results: list[Attempt] = []
     async with Receiver(answers_noise) as receiver:
         rules = EgressRules(allowed_hosts=frozenset({receiver.place}))
-        async with Sender(rules, attempt_seconds=10) as sender:
+        async with Sender(rules, attempt_seconds=30) as sender:
             results = [await sender.send(receiver.url, {}, b"{}") for _ in payloads]
     assert len(sent) == len(payloads) == len(results)
     for payload, result in zip(payloads, results, strict=True):

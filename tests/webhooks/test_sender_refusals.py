@@ -49,7 +49,7 @@ async def test_no_connection_to_any_spelling(listeners: tuple[int, Callable[[], 
     port, reached = listeners
     urls = [f"{scheme}://{host}:{port}/" for host in INNER_HOSTS for scheme in ("http", "https")]
     urls += [f"http://shop.kz\\@127.0.0.1:{port}/", f"http://shop.kz@127.0.0.1:{port}/", *WRONG_SHAPES]
-    async with Sender(HTTP_TO_PUBLIC, attempt_seconds=5) as sender:
+    async with Sender(HTTP_TO_PUBLIC) as sender:
         results = await asyncio.gather(*(sender.send(url, {}, BODY) for url in urls))
     assert {r.error for r in results} == {FailureCode.URL_REFUSED}
     assert reached() == 0
@@ -165,7 +165,7 @@ async def test_tls_to_servers_that_do_not_finish_the_handshake(tmp_path: Path) -
     wants_a_certificate = server_side(file)
     wants_a_certificate.verify_mode = ssl.CERT_REQUIRED
     async with (
-        Sender(rules, tls=trusting(file), attempt_seconds=5) as sender,
+        Sender(rules, tls=trusting(file), connect_seconds=30) as sender,
         Receiver(hangs_up) as closing,
         Receiver(plain) as talking,
         Receiver(answers(status(200)), tls=wants_a_certificate) as mutual,

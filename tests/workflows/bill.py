@@ -1,6 +1,7 @@
 """A bill on the stage, as its merchant, its bank and its operator handle it."""
 
 import asyncio
+import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,9 +18,11 @@ from tests.workflows.stage import Stage
 from workflows.invoice_messages import AwaitIssued, Resolution, Resolve
 
 if TYPE_CHECKING:
+    from temporalio.api.common.v1 import Payload
     from temporalio.api.enums.v1 import EventType
 
-WAIT = 20.0
+# Only ends a test that hangs.
+WAIT = 60.0
 
 
 class NewBill(Protocol):
@@ -103,6 +106,17 @@ class Bill:
             while await self.shown() != (state, attention):  # noqa: ASYNC110 — another process sends no event
                 await asyncio.sleep(0.05)
 
+    async def shown_so_far(self) -> list[tuple[str | None, str | None]]:
+        """Each pair of state and attention that operators could search for in this run, one after another."""
+        shown: list[tuple[str | None, str | None]] = []
+        found: dict[str, str | None] = {}
+        async for event in self.handle.fetch_history_events():
+            upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
+            if upserted:
+                found |= {name: _keyword(payload) for name, payload in upserted.items()}
+                shown.append((found.get(STATE.name), found.get(ATTENTION.name)))
+        return shown
+
     async def until_event(self, kind: "EventType.ValueType", times: int = 1) -> None:
         """Returns when the history has that many events of the kind."""
         await until_event(self.handle, kind, times)
@@ -115,6 +129,11 @@ class Bill:
 
     def delivery_id(self, number: int, endpoint: str) -> str:
         return f"whd_{self.order.invoice_id.removeprefix('inv_')}_{number}_{endpoint}"
+
+
+def _keyword(payload: "Payload") -> str | None:
+    word: str | None = json.loads(payload.data or b"null") or None
+    return word
 
 
 async def until_event(handle: WorkflowHandle[Any, Any], kind: "EventType.ValueType", times: int = 1) -> None:

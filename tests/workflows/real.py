@@ -36,6 +36,7 @@ from runtime.task_queues import TaskQueues
 from runtime.temporal import connect, register_search_attributes
 from tests.support.emulator import EmulatorServer
 from tests.support.receiver import WebhookReceiver
+from tests.support.waiting import until
 from worker import Wiring, build_workers, wire
 from workflows.client import Engine
 
@@ -121,9 +122,18 @@ async def open_shop(
         wiring = await wire(settings, engine, stack)
         for worker in build_workers(client, wiring, settings[conf.Worker]):
             await stack.enter_async_context(worker)
-        found = re.search(r"http://[^\s]+/metrics", await asyncio.to_thread(temporal_log.read_text))
-        assert found, "the server no longer tells where its metrics are"
-        yield RealShop(client, engine, wiring, connection, emulator, found[0])
+        yield RealShop(client, engine, wiring, connection, emulator, await _metrics_url(temporal_log))
+
+
+async def _metrics_url(temporal_log: Path) -> str:
+    async def told() -> str | None:
+        found = re.search(r"http://\S+/metrics\b", await asyncio.to_thread(temporal_log.read_text))
+        return found and found[0]
+
+    # The server says it about when it begins to serve, not before.
+    found = await until(told, "the server to tell where its metrics are")
+    assert found is not None
+    return found
 
 
 def _settings(database: Database, temporal: TemporalServer, namespace: str, folder: Path) -> conf.Settings:

@@ -12,6 +12,7 @@ from temporalio.client import WorkflowHandle
 from temporalio.worker import Worker
 
 from activities.delivering import DeliverWebhook
+from activities.heartbeats import beating
 from activities.refunding import GiveBack, NoteAnswer, PaymentSums, RefundRef
 from domain.event import Attempted
 from domain.refund import (
@@ -34,7 +35,8 @@ from workflows.client import Engine
 from workflows.refund_messages import RefundLook, RefundResolution, ResolveRefund
 
 QUEUES = TaskQueues("refund-stage")
-WAIT = 20.0
+# Only ends a test that hangs.
+WAIT = 60.0
 
 
 class NewRefund(Protocol):
@@ -90,11 +92,13 @@ class RefundStage:
 
     @activity.defn(name="kaspi.read_sums")
     async def read_sums(self, payment: PaymentSums) -> Sums:
-        return await self._by_merchant(payment.merchant_id).sums()
+        async with beating():
+            return await self._by_merchant(payment.merchant_id).sums()
 
     @activity.defn(name="kaspi.give_back")
     async def give_back(self, order: GiveBack) -> Returned:
-        return await self._scene(order.refund_id).give_back(order)
+        async with beating():
+            return await self._scene(order.refund_id).give_back(order)
 
     @activity.defn(name="webhook.attempt")
     async def attempt(self, order: DeliverWebhook) -> Attempted:

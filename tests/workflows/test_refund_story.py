@@ -11,7 +11,7 @@ from activities import failures
 from domain.errors import Code, TolemError
 from domain.refund import RefundAttention, RefundReason, RefundState, SimulatedRefund
 from tests.workflows.bill import until_event
-from tests.workflows.refund_scene import AFTER, AMOUNT, DONE, LOST, NOT_SENT, RETURN_ID, Act, Line
+from tests.workflows.refund_scene import AFTER, AMOUNT, DONE, LOST, NOT_SENT, RETURN_ID, WINDOW, Act, Line
 from tests.workflows.refund_stage import NewRefund
 from tests.workflows.scene import MISSED
 from workflows.client import NotIssued
@@ -154,7 +154,7 @@ async def test_a_story_told_again_with_an_intent_of_a_dead_process_waits_for_the
     refund.scene.recorded(RefundState.PROCESSING)
     refund.scene.intend(refund.scene.attempt())
     await refund.resume()
-    await refund.skip(timedelta(seconds=8))  # longer than the window alone
+    await refund.skip(WINDOW + timedelta(seconds=2))  # longer than the window alone
     assert "give back" not in refund.scene.asked
     await refund.skip(AFTER)
     assert await refund.result() is RefundState.COMPLETED
