@@ -195,7 +195,7 @@ class StagedSubscription:
         assert clock is not None
         await self.stage.engine.advance_clock(self.shop.id, clock.id)
         handle = self.stage.client.get_workflow_handle(f"test-clock-{clock.id}", result_type=datetime)
-        async with asyncio.timeout(100):
+        async with asyncio.timeout(500):  # ten years on a busy machine
             arrived: datetime = await handle.result()
             return arrived
 
