@@ -165,8 +165,7 @@ class Reconciling:
                 if following is None:
                     await self._records.finish(run, RunState.COMPLETED)
                     return Walked(over=True)
-            if not await self._records.commit(run, run.place, batch, following):
-                break
+            await self._records.commit(run, batch, following)
             run = msgspec.structs.replace(run, place=following)
         return Walked()
 

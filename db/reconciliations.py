@@ -117,17 +117,13 @@ class Reconciliations:
             return
         async with as_merchant(self._engine, run.merchant_id) as connection:
             stands = await _standing(connection, run)
-            if stands is None or stands.place != run.place:
-                raise Overtaken("this batch is written")
             last = await _write_lines(connection, run, lines, stands.last_line)
             await connection.execute(_LAST_LINE, {"merchant": run.merchant_id, "id": run.id, "last_line": last})
 
-    async def commit(self, run: Run, before: Place, batch: Batch, after: Place) -> bool:
-        """Writes a batch and the next place, once; False where somebody else has written it meanwhile."""
+    async def commit(self, run: Run, batch: Batch, after: Place) -> None:
+        """Writes the batch behind `run.place` and the next place, once; `Overtaken` where somebody else was faster."""
         async with as_merchant(self._engine, run.merchant_id) as connection:
             stands = await _standing(connection, run)
-            if stands is None or stands.place != before:
-                return False
             last = await _write_lines(connection, run, batch.lines, stands.last_line)
             values = {
                 "merchant": run.merchant_id,
@@ -137,7 +133,6 @@ class Reconciliations:
                 "last_line": last,
             }
             await connection.execute(_PROGRESS, values)
-        return True
 
     async def troubled(self, run: Run) -> float:
         """Notes that the bank does not answer; for how many seconds without a batch in between."""
@@ -160,11 +155,14 @@ class _Standing(msgspec.Struct, frozen=True):
     totals: Totals
 
 
-async def _standing(connection: AsyncConnection, run: Run) -> _Standing | None:
-    """Locked until the transaction ends; None for a run that is over."""
+async def _standing(connection: AsyncConnection, run: Run) -> _Standing:
+    """Locked until the transaction ends; `Overtaken` where the run is over or `run.place` is not its place any more."""
     values = {"merchant": run.merchant_id, "id": run.id}
     row = (await connection.execute(_LOCKED, values)).mappings().one_or_none()
-    return None if row is None else msgspec.convert(row, _Standing)
+    stands = None if row is None else msgspec.convert(row, _Standing)
+    if stands is None or stands.place != run.place:
+        raise Overtaken("this batch is written")
+    return stands
 
 
 async def _open(

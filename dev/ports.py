@@ -1,5 +1,6 @@
 """Free and taken TCP ports of this machine."""
 
+import atexit
 import platform
 import socket
 from collections import deque
@@ -23,6 +24,13 @@ def free_port() -> int:
     while len(_HELD) > (_HELD_AT_MOST if _CAN_BE_HELD else 0):
         _HELD.popleft().close()
     return number
+
+
+@atexit.register
+def _let_go() -> None:
+    """Python would warn of each socket that is still open, a line each under the summary of every test run."""
+    while _HELD:
+        _HELD.pop().close()
 
 
 def is_free(port: int) -> bool:

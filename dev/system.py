@@ -25,6 +25,8 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE",
 _WORKFLOW_QUEUE = "tolem"
 # Knows no certificates: reading them takes 25 ms of CPU for each client, and readiness is asked often.
 _PLAIN_HTTP = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+# Scripts ask as fast as they like, and see the headers of a limit all the same.
+_GENEROUS = {"TOLEM_RATE_LIMIT_PER_MINUTE": "6000", "TOLEM_RATE_LIMIT_BURST": "6000"}
 
 
 class System:
@@ -113,8 +115,7 @@ class System:
             **_inherited(),
             "TOLEM_WEBHOOK_ALLOWED_HOSTS": "127.0.0.1,localhost",
             "TOLEM_WEBHOOK_ALLOW_HTTP": "true",
-            # Scripts and the demo ask as fast as they like; TOLEM_RATE_LIMIT_PER_MINUTE in the environment wins.
-            "TOLEM_RATE_LIMIT_PER_MINUTE": "0",
+            **({} if "TOLEM_RATE_LIMIT_PER_MINUTE" in given else _GENEROUS),
             **given,
             **self._settings,
             "TOLEM_DATABASE_URL": self.database.app_url,

@@ -141,7 +141,6 @@ async def test_a_payment_made_while_a_part_is_dead_is_found_when_it_is_back(
         assert told[0].object == standing
 
 
-@pytest.mark.long
 async def test_what_a_killed_worker_left_is_held_for_a_human_and_never_repeated(
     shop: Shop, inbox: Inbox, orphan: Orphan
 ) -> None:

@@ -193,7 +193,6 @@ async def test_a_bank_that_shows_refunds_late_gets_no_second_one(shop: Shop, ban
     assert await given_back(shop, invoice) == [10_000, 10_000]
 
 
-@pytest.mark.long
 async def test_a_hundred_refunds_at_once_never_exceed_what_was_paid(shop: Shop) -> None:
     invoice = await paid_bill(shop, amount=1000)
     chance = random.Random(20261122)
@@ -229,7 +228,6 @@ async def _ask_until_told(shop: Shop, invoice_id: str, amount: float) -> httpx.R
     raise AssertionError("the engine stays away")
 
 
-@pytest.mark.long
 async def test_a_worker_killed_while_the_bank_refunds_gives_back_once(shop: Shop, bank: EmulatorAdmin) -> None:
     invoice = await paid_bill(shop, amount=1000)
     await bank.fault("payment/return", "delay", delay_ms=5000)
