@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, ScheduleActionExecutionStartWorkflow
 
 from domain.errors import Code
 from domain.reconciliation import Detail, LineVerdict
@@ -16,6 +16,7 @@ from domain.reconciliation_run import Action
 from runtime import settings as conf
 from runtime.task_queues import TaskQueues
 from runtime.temporal import connect
+from tests.conftest import STACK_SETTINGS
 from tests.support.api_errors import assert_error
 from tests.support.discrepancies import HEADER, statement_of
 from tests.support.emulator import EmulatorAdmin
@@ -219,10 +220,12 @@ async def test_who_may_see_and_start_what(store: Shop, shop: Shop, stack: Stack)
 async def test_the_night_compares_every_connection(store: Shop, stack: Stack) -> None:
     async with planting(store) as planter:
         (late,) = await planter.plant(0, 1)
-    schedule = (await client_of(store)).get_schedule_handle(RECONCILIATION)
+    client = await client_of(store)
+    schedule = client.get_schedule_handle(RECONCILIATION)
     spec = (await schedule.describe()).schedule.spec
     assert spec.time_zone_name == "Asia/Almaty"
-    assert [(one.hour[0].start, one.minute[0].start) for one in spec.calendars] == [(3, 30)]
+    times = [f"{one.hour[0].start:02}:{one.minute[0].start:02}" for one in spec.calendars]
+    assert times == [STACK_SETTINGS["TOLEM_RECONCILE_AT"]]
     await schedule.trigger()
 
     async def listed() -> list[dict[str, Any]]:
@@ -230,6 +233,11 @@ async def test_the_night_compares_every_connection(store: Shop, stack: Stack) ->
         return found
 
     (run,) = await until(listed, "the nightly reconciliation")
+    # To its very end: it goes on to connections made meanwhile, and the next test's own reconciliation were refused.
+    (night,) = (await schedule.describe()).info.recent_actions
+    assert isinstance(night.action, ScheduleActionExecutionStartWorkflow)
+    async with asyncio.timeout(PATIENCE):
+        await client.get_workflow_handle(night.action.workflow_id).result()
     assert run["trigger"] == "schedule"
     ended = await over(store, run["id"])
     assert (ended["status"], ended["totals"]["actions"]["booked"]) == ("completed", 1)
