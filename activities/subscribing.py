@@ -39,6 +39,9 @@ log = structlog.get_logger(__name__)
 BILL_ANSWERS_WITHIN = 40.0
 # What a run of a subscription does between two answers of `advance`.
 ADVANCE_ANSWERS_WITHIN = 120.0
+# Seconds to the next question of one that did not move: a run that is full begins its next one only when its webhooks
+# had their first attempts, and a receiver may take its time. Each question stands in the history; the last pause stays.
+STANDS_STILL_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 5.0, 10.0)
 # A way takes minutes, and all the while it has one of the hundred places of this queue, on which live subscriptions
 # hear of their bills and the watchdog makes its rounds. So a process takes only so many, and the others come back.
 ADVANCES_AT_ONCE = 20
@@ -204,7 +207,14 @@ class Subscribing:
         return None if clock is None else clock.now_at
 
     async def _advance(self, one: SubscriptionRef, to: datetime) -> None:
+        stood: datetime | None = None
+        still = 0
         while True:
             came = await self._stories.advance_subscription(one, to, wait=ADVANCE_ANSWERS_WITHIN)
             if came.over or came.at >= to:
                 return
+            if came.at == stood:
+                await asyncio.sleep(STANDS_STILL_PAUSES[min(still, len(STANDS_STILL_PAUSES) - 1)])
+                still += 1
+            else:
+                stood, still = came.at, 0

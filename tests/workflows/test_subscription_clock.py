@@ -1,17 +1,21 @@
 """A subscription on a test clock: every branch of its life, through real workflows, bills and books."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
+from activities.subscribing import STANDS_STILL_PAUSES
 from db.endpoints import Asker
-from domain.billing_calendar import Plan
+from domain.billing_calendar import BillingPeriod, Plan
+from domain.event import Attempted
 from domain.subscription import Dunning
 from domain.subscription_record import SubscriptionRef, TestClock
 from tests.support.waiting import until
 from tests.workflows.subscription_stage import START, NewSubscription, SubscriptionStage, on_a_clock, script
-from workflows.subscription_messages import PauseSubscription, ResumeSubscription
+from workflows.subscription_messages import Advanced, PauseSubscription, ResumeSubscription
 
 MONTH = timedelta(days=31)
 
@@ -123,6 +127,36 @@ async def test_more_clocks_than_may_be_on_their_way_arrive_one_after_another(
     arrived = await asyncio.gather(*(one.advance(MONTH) for one in them))
     assert arrived == [START + MONTH] * 3
     assert most == 1
+
+
+async def test_a_run_that_waits_for_a_slow_receiver_is_asked_less_and_less_often(
+    new_subscription: NewSubscription, subscription_stage: SubscriptionStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await new_subscription(plan=Plan(period=BillingPeriod.DAILY), started_at=START)
+    advance, first = subscription_stage.engine.advance_subscription, subscription_stage.receivers.first
+    answered, asked = asyncio.Event(), list[tuple[datetime, float]]()
+
+    async def slow(merchant_id: str, delivery_id: str) -> Attempted:
+        await answered.wait()
+        return await first(merchant_id, delivery_id)
+
+    async def counted(ref: SubscriptionRef, to: datetime, *, wait: float) -> Advanced:
+        begun = time.monotonic()
+        came = await advance(ref, to, wait=wait)
+        asked.append((came.at, begun))
+        if [at for at, _ in asked].count(came.at) == 6:
+            answered.set()
+        return came
+
+    monkeypatch.setattr(subscription_stage.receivers, "first", slow)
+    monkeypatch.setattr(subscription_stage.engine, "advance_subscription", counted)
+    to = START + timedelta(days=40)
+    assert await one.advance(to) == to
+    assert [state for _, state, _ in await one.periods()] == ["paid"] * 41
+    assert await one.received() == list(range(1, 42))
+    stood = [begun for at, begun in asked if at == asked[0][0]]
+    pauses = [later - earlier for earlier, later in pairwise(stood[1:6])]
+    assert all(waited >= least for waited, least in zip(pauses, STANDS_STILL_PAUSES, strict=False)), pauses
 
 
 async def test_a_bill_of_a_test_clock_expires_by_that_clock_alone(new_subscription: NewSubscription) -> None:
