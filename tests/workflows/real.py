@@ -37,6 +37,7 @@ from runtime.temporal import connect, register_search_attributes
 from tests.support.emulator import EmulatorServer
 from tests.support.receiver import WebhookReceiver
 from tests.support.waiting import until
+from tests.support.working import working
 from worker import Wiring, build_workers, wire
 from workflows.client import Engine
 
@@ -120,8 +121,7 @@ async def open_shop(
     async with AsyncExitStack() as stack:
         connection = await _merchant(settings, database, emulator, receiver)
         wiring = await wire(settings, engine, stack)
-        for worker in build_workers(client, wiring, settings[conf.Worker]):
-            await stack.enter_async_context(worker)
+        await stack.enter_async_context(working(build_workers(client, wiring, settings[conf.Worker])))
         yield RealShop(client, engine, wiring, connection, emulator, await _metrics_url(temporal_log))
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -28,6 +28,7 @@ from domain.refund import (
 from runtime.task_queues import TaskQueues
 from runtime.temporal_names import ATTENTION, STATE
 from runtime.workflow_sandbox import workflow_runner
+from tests.support.working import working
 from tests.workflows.refund_scene import RefundScene
 from tests.workflows.stage import Stage
 from worker import WORKFLOWS
@@ -110,19 +111,18 @@ async def open_refund_stage(stage: Stage) -> AsyncIterator[RefundStage]:
     """One worker per queue, as worker.py splits them, in the strict sandbox."""
     made = RefundStage(stage)
     books: list[Callable[..., Any]] = [made.open, made.turn, made.standing, made.book, made.note]
-    async with AsyncExitStack() as workers:
-        for worker in (
-            Worker(
-                stage.client,
-                task_queue=QUEUES.workflows,
-                workflows=WORKFLOWS,
-                activities=books,
-                workflow_runner=workflow_runner(sandboxed=True),
-            ),
-            Worker(stage.client, task_queue=QUEUES.kaspi, activities=[made.read_sums, made.give_back]),
-            Worker(stage.client, task_queue=QUEUES.webhooks, activities=[made.attempt]),
-        ):
-            await workers.enter_async_context(worker)
+    workers = [
+        Worker(
+            stage.client,
+            task_queue=QUEUES.workflows,
+            workflows=WORKFLOWS,
+            activities=books,
+            workflow_runner=workflow_runner(sandboxed=True),
+        ),
+        Worker(stage.client, task_queue=QUEUES.kaspi, activities=[made.read_sums, made.give_back]),
+        Worker(stage.client, task_queue=QUEUES.webhooks, activities=[made.attempt]),
+    ]
+    async with working(workers):
         yield made
 
 

@@ -5,7 +5,7 @@ Only what stands behind the activities is played; workflows, their client, conve
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
@@ -37,6 +37,7 @@ from runtime.task_queues import TaskQueues
 from runtime.temporal import data_converter
 from runtime.workflow_sandbox import workflow_runner
 from tests.replay.keyring import RING
+from tests.support.working import working
 from tests.workflows.scene import Scene
 from worker import DELIVERY_WORKFLOWS, WORKFLOWS
 from workflows.client import Engine, EngineAway
@@ -233,48 +234,47 @@ class StageServer(TemporalServer):
 @asynccontextmanager
 async def _working(skipper: TimeSkipper) -> AsyncIterator[Stage]:
     """One worker per queue, as worker.py splits them, in the strict sandbox."""
-    async with AsyncExitStack() as workers:
-        stage = Stage(skipper)
-        for worker in (
-            Worker(
-                stage.client,
-                task_queue=QUEUES.workflows,
-                workflows=WORKFLOWS,
-                activities=[
-                    stage.issue,
-                    stage.book,
-                    stage.standing,
-                    stage.guard_invoices,
-                    stage.guard_refunds,
-                    stage.guard_pollers,
-                    stage.guard_deliveries,
-                    stage.guard_redeliveries,
-                    stage.guard_subscriptions,
-                    stage.guard_test_clocks,
-                ],
-                workflow_runner=workflow_runner(sandboxed=True),
-            ),
-            Worker(
-                stage.client,
-                task_queue=QUEUES.kaspi,
-                activities=[stage.walk, stage.plan, stage.read_status, stage.cancel_remote, stage.adopt, stage.look],
-            ),
-            Worker(
-                stage.client,
-                task_queue=QUEUES.watch,
-                activities=[stage.watch],
-                # A poller hears of its end with a heartbeat, and those are not sent at once.
-                max_heartbeat_throttle_interval=timedelta(milliseconds=100),
-            ),
-            Worker(stage.client, task_queue=QUEUES.webhooks, activities=[stage.delivering.attempt, stage.test]),
-            Worker(
-                stage.client,
-                task_queue=QUEUES.deliveries,
-                workflows=DELIVERY_WORKFLOWS,
-                activities=[stage.delivering.retry],
-                workflow_runner=workflow_runner(sandboxed=True),
-                max_heartbeat_throttle_interval=timedelta(milliseconds=100),
-            ),
-        ):
-            await workers.enter_async_context(worker)
+    stage = Stage(skipper)
+    workers = [
+        Worker(
+            stage.client,
+            task_queue=QUEUES.workflows,
+            workflows=WORKFLOWS,
+            activities=[
+                stage.issue,
+                stage.book,
+                stage.standing,
+                stage.guard_invoices,
+                stage.guard_refunds,
+                stage.guard_pollers,
+                stage.guard_deliveries,
+                stage.guard_redeliveries,
+                stage.guard_subscriptions,
+                stage.guard_test_clocks,
+            ],
+            workflow_runner=workflow_runner(sandboxed=True),
+        ),
+        Worker(
+            stage.client,
+            task_queue=QUEUES.kaspi,
+            activities=[stage.walk, stage.plan, stage.read_status, stage.cancel_remote, stage.adopt, stage.look],
+        ),
+        Worker(
+            stage.client,
+            task_queue=QUEUES.watch,
+            activities=[stage.watch],
+            # A poller hears of its end with a heartbeat, and those are not sent at once.
+            max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+        ),
+        Worker(stage.client, task_queue=QUEUES.webhooks, activities=[stage.delivering.attempt, stage.test]),
+        Worker(
+            stage.client,
+            task_queue=QUEUES.deliveries,
+            workflows=DELIVERY_WORKFLOWS,
+            activities=[stage.delivering.retry],
+            workflow_runner=workflow_runner(sandboxed=True),
+            max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+        ),
+    ]
+    async with working(workers):
         yield stage

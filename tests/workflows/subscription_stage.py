@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, cast
 
@@ -41,6 +41,7 @@ from runtime.task_queues import TaskQueues
 from runtime.workflow_sandbox import workflow_runner
 from tests.db.books import Books, Shop
 from tests.support.waiting import until
+from tests.support.working import working
 from tests.workflows.stage import Stage
 from worker import WORKFLOWS
 from workflows.client import Engine
@@ -145,9 +146,7 @@ class SubscriptionStage:
 
     @asynccontextmanager
     async def working(self, *, sandboxed: bool = True) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for worker in self.workers(sandboxed=sandboxed):
-                await stack.enter_async_context(worker)
+        async with working(self.workers(sandboxed=sandboxed)):
             yield
 
 
