@@ -1,6 +1,6 @@
 """Ten years under a skipped clock, with pauses, changes, failures and restarts; judged by an independent calendar.
 
-The daily one is many bills: `TOLEM_TEST_DAILY_DAYS` says how many days of it (3653 are ten years, some 20 minutes),
+The daily one is many bills: `TOLEM_TEST_DAILY_DAYS` says how many days of it (3653 are ten years, some 12 minutes),
 `TOLEM_TEST_SEED` which of all the histories.
 """
 
