@@ -14,6 +14,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 from msgspec import NODEFAULT, UNSET
 
+from api.wrong_values import wrong_value
 from domain.errors import FieldError, TolemError, invalid
 
 Rule = Callable[[Any], object]
@@ -78,7 +79,7 @@ def read_draft(type_: type[B], raw: bytes) -> Draft[B]:
         except TolemError as error:  # of a list of bodies: each says what is wrong with it
             errors += [msgspec.structs.replace(one, field=f"{field.encode_name}.{one.field}") for one in error.errors]
         except ValueError as error:  # msgspec's errors are ValueErrors too
-            errors.append(FieldError(field.encode_name, "invalid", _sentence(error)))
+            errors.append(wrong_value(field.encode_name, error, field.type))
     if type_.__struct_config__.forbid_unknown_fields:
         unknown = given.keys() - {field.encode_name for field in _fields(type_)}
         errors += [FieldError(name, "unknown", "There is no such field.") for name in sorted(unknown)]
@@ -137,11 +138,6 @@ def _is_decimal(annotation: Any) -> bool:
     if get_origin(annotation) is None and annotation is Decimal:
         return True
     return any(_is_decimal(inner) for inner in getattr(annotation, "__args__", ()))
-
-
-def _sentence(error: ValueError) -> str:
-    text = str(error).removesuffix(" - at `$`")
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 class JsonRequest(Request[Any, Any, Any]):

@@ -5,6 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from api.services import Services
+from api.wrong_values import wrong_value
 from domain.cart import BadCart, CartLine, PricedCart, price_cart
 from domain.catalog import BadCount, CatalogItem, check_count
 from domain.errors import Code, FieldError, TolemError, invalid
@@ -58,7 +59,7 @@ def _wrong_line(index: int, line: AskedLine, known: dict[str, CatalogItem]) -> l
     try:
         check_count(line.count_milli, item.unit)
     except BadCount as bad:
-        return [FieldError(f"cart_items.{index}.count", "invalid", _sentence(bad))]
+        return [wrong_value(f"cart_items.{index}.count", bad)]
     return []
 
 
@@ -75,11 +76,6 @@ def _line(line: AskedLine, item: CatalogItem) -> CartLine:
 
 def _bad_cart(bad: BadCart, *, discounted: bool) -> FieldError:
     if bad.line is not None:
-        return FieldError(f"cart_items.{bad.line}", "invalid", _sentence(bad))
+        return wrong_value(f"cart_items.{bad.line}", bad)
     field = "discount_percentage" if discounted and "discount" in str(bad) else "cart_items"
-    return FieldError(field, "invalid", _sentence(bad))
-
-
-def _sentence(error: ValueError) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
+    return wrong_value(field, bad)

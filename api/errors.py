@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from api.request_ids import request_id_of
 from api.services import Services
+from api.wrong_values import wrong_value
 from contracts import apipay_answers
 from contracts.v1 import STATUS
 from db.errors import DatabaseUnavailable
@@ -77,12 +78,15 @@ def on_engine(request: AnyRequest, error: EngineAway) -> Response[Any]:
 
 def on_validation(request: AnyRequest, error: ValidationException) -> Response[Any]:
     """Wrong parameters, every one of them."""
-    errors = [
-        FieldError(str(item.get("key", "")), "invalid", str(item.get("message", "wrong value")))
-        for item in (error.extra if isinstance(error.extra, list) else [])
-        if isinstance(item, dict)
-    ]
+    found = error.extra if isinstance(error.extra, list) else []
+    errors = [_wrong_parameter(request, item) for item in found if isinstance(item, dict)]
     return answer(request, invalid(*(errors or [FieldError("", "invalid", "The request is not valid.")])))
+
+
+def _wrong_parameter(request: AnyRequest, item: dict[str, Any]) -> FieldError:
+    name = str(item.get("key", ""))
+    known = request.route_handler.parsed_fn_signature.parameters.get(name.split(".", maxsplit=1)[0])
+    return wrong_value(name, str(item.get("message", "wrong value")), Any if known is None else known.raw)
 
 
 def on_http(request: AnyRequest, error: HTTPException) -> Response[Any]:

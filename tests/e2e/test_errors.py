@@ -47,6 +47,21 @@ async def test_every_wrong_field_is_named_at_once(
     assert all(one["code"] and one["message"] for one in refused["errors"])
 
 
+async def test_a_wrong_word_is_answered_with_those_there_are(shop: Shop) -> None:
+    body = {"amount": 100, "phone_number": fresh_phone(), "billing_period": "hourly", "payer": ["pays", "expires"]}
+    refused = assert_error(await shop.test.post("/api/v1/subscriptions", json=body), Code.INVALID_REQUEST)
+    assert {one["field"]: one["message"] for one in refused["errors"]} == {
+        "billing_period": "Must be one of daily, weekly, biweekly, monthly, quarterly, yearly.",
+        "payer.1": "Must be one of pays, ignores, declines.",
+    }
+    params = {"order": "up", "page_size": "many"}
+    refused = assert_error(await shop.test.get("/api/v1/events", params=params), Code.INVALID_REQUEST)
+    assert {one["field"]: one["message"] for one in refused["errors"]} == {
+        "order": "Must be one of asc, desc.",
+        "page_size": "Must be an integer, not a string.",
+    }
+
+
 @pytest.mark.parametrize(
     ("path", "params"),
     [
