@@ -8,8 +8,8 @@ from msgspec import inspect
 
 from domain.errors import FieldError
 
-ANY: Final = "..."  # msgspec's word for a value of an object whose name it doesn't tell
-_PLACE: Final = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>.*)`$")
+_UNNAMED: Final = "..."  # msgspec's word for a value of an object whose name it doesn't tell
+_PLACE: Final = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`$")
 _STEP: Final = re.compile(r"\[(?P<index>\d+|\.\.\.)\]|\.(?P<name>[^.\[]+)")
 _TYPE: Final = re.compile(r"Expected `(?P<wanted>[a-z |]+)`, got `(?P<given>[a-z]+)`")
 _LIMIT: Final = re.compile(r"Expected `[a-z |]+` (?P<sign><=|>=|<|>) (?P<limit>\S+)")
@@ -52,12 +52,12 @@ def wrong_value(field: str, error: Exception | str, annotation: Any = Any) -> Fi
     place = _PLACE.search(text)
     steps = [step["index"] or step["name"] for step in _STEP.finditer(place["path"])] if place else []
     text = text[: place.start()] if place else text
-    name = ".".join([field, *(step for step in steps if step != ANY)])
+    name = ".".join([field, *(step for step in steps if step != _UNNAMED)])
     if lacking := _FIELD.fullmatch(text):
-        needed = "missing" in text
+        needed = text.startswith("Object missing")
         sentence = "This field is required." if needed else "There is no such field."
         return FieldError(f"{name}.{lacking['name']}", "required" if needed else "unknown", sentence)
-    subject = "Each name" if place and place["key"] else "Each value" if steps[-1:] == [ANY] else ""
+    subject = "Each name" if place and place["key"] else "Each value" if steps[-1:] == [_UNNAMED] else ""
     return FieldError(name, "invalid", _capital(f"{subject} {_rule(text, annotation, steps)}".strip()))
 
 

@@ -76,6 +76,8 @@ def test_a_wrong_value(wanted: Any, given: str, place: str, message: str) -> Non
     [
         ("{}", FieldError("field.0.count", "required", "This field is required.")),
         ('{"count": 1, "more": 2}', FieldError("field.0.more", "unknown", "There is no such field.")),
+        ('{"count": 1, "missing": 2}', FieldError("field.0.missing", "unknown", "There is no such field.")),
+        ('{"count": 1, "word": "a - at `$.b"}', FieldError("field.0.word", "invalid", CHOICES)),
     ],
 )
 def test_fields_inside_a_value(given: str, expected: FieldError) -> None:
