@@ -24,7 +24,7 @@ INSTALLED := $(VENV)/.installed-$(shell cksum < requirements/dev.txt | tr -d ' '
 .DEFAULT_GOAL := help
 .PHONY: up demo test test-long bench torture check lint docs-check fmt clean help
 
-up: $(INSTALLED) ## run the whole system here: Postgres, Temporal, bank emulator, worker, API (Ctrl-C stops it)
+up: $(INSTALLED) ## run the whole system here: Postgres, Temporal, bank emulator, two workers, API (Ctrl-C stops it)
 	@exec $(BIN)/python -m dev.stack
 
 demo: $(INSTALLED) ## with `make up` running elsewhere: bill, payment, webhook, told in the terminal

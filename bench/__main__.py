@@ -95,11 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     _add(parser, "poll_connections", _whole, "paid: TOLEM_POLL_CONNECTIONS")
     _add(parser, "bank_calls_per_second", _whole, "paid: TOLEM_BANK_CALLS_PER_SECOND")
     _add(parser, "patience", _positive, "paid: seconds that the last webhook is waited for")
-    _add(parser, "events", _whole, "storm: events in all")
+    _add(parser, "events", _whole, "storm: events in all rounds together, with the ill receivers and without")
     _add(parser, "receivers", _whole, "storm: receivers, each of a merchant of its own")
     _add(parser, "rate", _positive, "storm: events a second")
+    _add(parser, "storm_rounds", _whole, "storm: rounds without and with the ill receivers, in turn")
+    _add(parser, "warm_up", float, "storm: seconds at the begin of each run that are not timed")
     parser.add_argument(
-        "--delivery-worker", action="store_true", help="storm: a worker process of its own for what failed once"
+        "--one-worker", action="store_true", help="storm: no worker process of its own for what failed once"
     )
     _add(parser, "told_rate", _positive, "told: events a second")
     _add(parser, "told_seconds", _positive, "told: of load")

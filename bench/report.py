@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from bench.options import Options
-from bench.results_file import Load, Paid, Results, Storm, Told, medians, ratios
+from bench.results_file import Load, Paid, Results, Storm, Told, medians, pooled, ratios
 
 _NONE = "–"
 
@@ -27,29 +27,44 @@ def markdown(results: Results) -> str:
 
 
 def _storm(storms: Sequence[Storm], options: Options) -> list[str]:
-    rows = (
-        (
-            "with the ill ones" if storm.ill else "all well",
-            storm.events,
-            _figure(storm.rate, 1),
-            _figure(storm.p50, 3),
-            _figure(storm.p99, 3),
-            _figure(storm.max, 3),
-            storm.requests,
-            storm.duplicates,
-            ", ".join(f"{name} {cores:.2f}" for name, cores in storm.cpu_cores.items()),
-        )
-        for storm in storms
+    well, ill = (
+        pooled(storm for storm in storms if not storm.ill),
+        pooled(storm for storm in storms if storm.ill),
     )
-    ends = ((what, count) for storm in storms if storm.ill for what, count in storm.ends.items())
+    one_by_one = storms if len(storms) > 2 else ()
     return [
         "### Webhooks with ill receivers",
         f"{options.events} events to {options.receivers} receivers, five a merchant, while bills are made and paid. "
         "Seconds from the event to its first request at receivers that are well:",
-        _table(("", "events", "events /s", "p50", "p99", "max", "requests", "duplicates", "cores busy"), rows),
+        _table(
+            ("", "events", "events /s", "timed", "p50", "p99", "max", "requests", "duplicates", "cores busy"),
+            (_storm_row(storm) for storm in (well, ill, *one_by_one)),
+        ),
+        f"With the ill ones the p50 of the well ones grows by {_growth(well.p50, ill.p50)}, "
+        f"their p99 by {_growth(well.p99, ill.p99)}.",
         "How deliveries ended where some are ill:",
-        _table(("receiver and end", "deliveries"), ends),
+        _table(("receiver and end", "deliveries"), ill.ends.items()),
     ]
+
+
+def _storm_row(storm: Storm) -> tuple[object, ...]:
+    name = "with the ill ones" if storm.ill else "all well"
+    return (
+        f"{name}, round {storm.round}" if storm.round else f"**{name}**",
+        storm.events,
+        _figure(storm.rate, 1),
+        len(storm.waits),
+        _figure(storm.p50, 3),
+        _figure(storm.p99, 3),
+        _figure(storm.max, 3),
+        storm.requests,
+        storm.duplicates,
+        ", ".join(f"{name} {cores:.2f}" for name, cores in storm.cpu_cores.items()),
+    )
+
+
+def _growth(well: float | None, ill: float | None) -> str:
+    return _NONE if not well or ill is None else f"{100 * (ill / well - 1):+.0f} %"
 
 
 def _told(told: Told) -> list[str]:

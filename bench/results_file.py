@@ -1,8 +1,9 @@
 """The figures of a run: what is measured, what is derived from it, and the file they are kept in."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 import msgspec
 
@@ -62,18 +63,19 @@ class Paid(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Storm(msgspec.Struct, frozen=True, kw_only=True):
-    """The third scenario, with the `ill` receivers or without. Seconds from the event to the first request, of those
-    receivers that are well; `ends` counts deliveries by their receiver's illness and how they ended; `duplicates` are
-    requests accepted beyond the first for their event.
+    """One run of the third scenario, with the `ill` receivers or without. Seconds from the event to the first request,
+    of those receivers that are well, after the run's warm-up: all of them in `waits`. `ends` counts deliveries by their
+    receiver's illness and how they ended; `duplicates` are requests accepted beyond the first for their event.
     """
 
     ill: bool
+    round: int = 1
     events: int
     rate: float
     p50: float | None
     p99: float | None
     max: float | None
-    well: int
+    waits: list[float] = []
     requests: int
     duplicates: int
     ends: dict[str, int]
@@ -135,6 +137,36 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     # Counted in thousandths: 0.99 × 100 is a little more than 99 in floating point.
     rank = -(-round(share * 1000) * len(ordered) // 1000)
     return ordered[max(0, rank - 1)]
+
+
+def pooled(storms: Iterable[Storm]) -> Storm:
+    """Runs of one kind as if they were one: waits together, counts added, rates and cores on average."""
+    runs = list(storms)
+    if len(runs) == 1:
+        return runs[0]
+    waits = [wait for run in runs for wait in run.waits]
+    return Storm(
+        ill=runs[0].ill,
+        round=0,
+        events=sum(run.events for run in runs),
+        rate=mean(run.rate for run in runs),
+        p50=percentile(waits, 0.5),
+        p99=percentile(waits, 0.99),
+        max=max(waits, default=None),
+        waits=waits,
+        requests=sum(run.requests for run in runs),
+        duplicates=sum(run.duplicates for run in runs),
+        ends=_added(run.ends for run in runs),
+        cpu_cores={name: mean(run.cpu_cores.get(name, 0.0) for run in runs) for name in runs[0].cpu_cores},
+        problems=_added(run.problems for run in runs),
+    )
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total = Counter[str]()
+    for one in counts:
+        total.update(one)
+    return dict(sorted(total.items()))
 
 
 def medians(loads: Iterable[Load], field: str) -> float | None:

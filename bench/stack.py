@@ -6,7 +6,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,12 +15,10 @@ from dev.layout import Ports
 from dev.migrations import ROOT
 from dev.postgres_home import remove_home
 from dev.process import Command, ManagedProcess
-from dev.system import System
-from runtime.task_queues import QUEUE_WORDS, QUEUES
+from dev.system import WORKERS, System
+from runtime.task_queues import QUEUE_WORDS
 
-PARTS = ("postgres", "temporal", "emulator", "worker", "api")
 RAW_WORKER = "raw worker"
-DELIVERY_WORKER = "deliveries"
 # As docker-compose.yml runs it, with no line a request in the logs and no limit of requests.
 SHIPPED = {"TOLEM_WORKER_SANDBOX": "false", "TOLEM_LOG_LEVEL": "warning", "TOLEM_RATE_LIMIT_PER_MINUTE": "0"}
 _READY_SECONDS = 90.0
@@ -35,12 +32,12 @@ class PartFailed(Exception):
 class BenchStack:
     """Every part of a fresh system on free ports, durable Postgres settings, the demo merchant seeded.
 
-    `settings` are further `TOLEM_*` variables of API and worker. With `delivery_worker`, what failed once has a worker
-    process of its own. `async with BenchStack(...) as stack`.
+    `settings` are further `TOLEM_*` variables of API and workers. With `one_worker`, one process serves all queues.
+    `async with BenchStack(...) as stack`.
     """
 
-    def __init__(self, settings: Mapping[str, str], *, delivery_worker: bool = False) -> None:
-        self._delivery_worker = delivery_worker
+    def __init__(self, settings: Mapping[str, str], *, one_worker: bool = False) -> None:
+        self._workers = {"worker": QUEUE_WORDS} if one_worker else WORKERS
         self._folder = Path(tempfile.mkdtemp(prefix="tolem-bench-"))
         self._folder.chmod(0o711)  # Postgres may run as `nobody`, who walks through it
         self.system = System(self._folder / "state", Ports.free(), settings={**SHIPPED, **settings})
@@ -72,8 +69,7 @@ class BenchStack:
     async def restart_worker(self) -> None:
         """Killed by SIGKILL, and started again."""
         await self._processes.pop("worker").kill9()
-        since = time.time()
-        await self._start_part("worker", self._worker_command(), lambda: self.system.worker_ready(since))
+        await self._start_worker("worker")
 
     @property
     def pids(self) -> dict[str, int]:
@@ -100,23 +96,13 @@ class BenchStack:
         await self._start_part("emulator", system.emulator_command(), system.emulator_ready)
         await system.migrate()
         await system.seed()
-        await self._start_workers()
+        for name in self._workers:
+            await self._start_worker(name)
         await self._start_part("api", system.api_command(), system.api_ready)
 
-    async def _start_workers(self) -> None:
-        since = time.time()
-        if self._delivery_worker:
-            apart = _serving(self.system.worker_command(DELIVERY_WORKER), "deliveries")
-            await self._start_part(
-                DELIVERY_WORKER, apart, lambda: self.system.worker_ready(since, queue=QUEUES.deliveries)
-            )
-        await self._start_part("worker", self._worker_command(), lambda: self.system.worker_ready(since))
-
-    def _worker_command(self) -> Command:
-        command = self.system.worker_command()
-        if not self._delivery_worker:
-            return command
-        return _serving(command, ",".join(word for word in QUEUE_WORDS if word != "deliveries"))
+    async def _start_worker(self, name: str) -> None:
+        since, command = time.time(), self.system.worker_command(name, self._workers[name])
+        await self._start_part(name, command, lambda: self.system.worker_ready(since, name))
 
     async def _start_part(self, name: str, command: Command, ready: Callable[[], Awaitable[bool]]) -> None:
         with self._log(name).open("ab") as output:
@@ -138,7 +124,3 @@ class BenchStack:
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
-
-
-def _serving(command: Command, queues: str) -> Command:
-    return replace(command, env={**command.env, "TOLEM_WORKER_QUEUES": queues})

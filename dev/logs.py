@@ -14,7 +14,7 @@ _CHUNK = 65_536
 class LogBoard:
     """Writes whole lines with a name before each, coloured where `out` is a terminal (and NO_COLOR is not set)."""
 
-    def __init__(self, out: TextIO | None = None, width: int = 8) -> None:
+    def __init__(self, out: TextIO | None = None, width: int = 10) -> None:
         self._out = out or sys.stdout
         self._width = width
         self._colours: dict[str, str] = {}

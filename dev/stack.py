@@ -18,7 +18,7 @@ from dev.migrations import ROOT, MigrationFailed
 from dev.ports import holder, is_free
 from dev.postgres import PostgresFailed
 from dev.supervisor import Child, ChildFailed, Supervisor
-from dev.system import System
+from dev.system import WORKERS, System
 from dev.terminal import own_foreground_group
 from runtime.env import SettingsError
 from runtime.leave import leave
@@ -40,7 +40,7 @@ class DevStack:
         self._system = system
         self._board = board
         self._supervisor = Supervisor(board)
-        self._worker_since = 0.0
+        self._since: dict[str, float] = {}
 
     async def start(self) -> None:
         """Brings everything up in order; returns when the API says that it is ready."""
@@ -51,8 +51,8 @@ class DevStack:
         await self._serve(Child(command=system.emulator_command(), ready=system.emulator_ready))
         await self._step("migrations", system.migrate)
         await self._step("demo merchant", system.seed)
-        worker = Child(command=system.worker_command(), ready=self._worker_ready, before_start=self._worker_starts)
-        await self._serve(worker)
+        for name in WORKERS:
+            await self._serve(self._worker(name))
         await self._serve(Child(command=system.api_command(), ready=system.api_ready))
 
     async def stop(self) -> None:
@@ -74,11 +74,14 @@ class DevStack:
         await step()
         self._board.say(_US, f"{name}: done in {time.monotonic() - began:.1f} s")
 
-    async def _worker_starts(self) -> None:
-        self._worker_since = time.time()
+    def _worker(self, name: str) -> Child:
+        async def starts() -> None:
+            self._since[name] = time.time()
 
-    async def _worker_ready(self) -> bool:
-        return await self._system.worker_ready(self._worker_since)
+        async def ready() -> bool:
+            return await self._system.worker_ready(self._since[name], name)
+
+        return Child(command=self._system.worker_command(name), ready=ready, before_start=starts)
 
 
 async def run(state_dir: Path, ports: Ports, root: Path = ROOT) -> int:

@@ -6,8 +6,9 @@ import json
 import os
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import httpx
 
@@ -19,10 +20,15 @@ from dev.postgres_home import postgres_home
 from dev.process import Command
 from dev.seed_plan import SeedPlan
 from dev.temporal import TemporalServer
+from runtime.task_queues import QUEUE_WORDS, QUEUES
 
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
-# Where pollers of the workflow queue tell that a worker works (runtime.task_queues, prefix "tolem").
-_WORKFLOW_QUEUE = "tolem"
+# The workers by name, with the queues each serves, as docker-compose.yml has them. What failed once has a process of
+# its own: in that of the first attempts, receivers that are down would cost the others time (docs/performance.md).
+WORKERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "worker": tuple(word for word in QUEUE_WORDS if word != "deliveries"),
+    "deliveries": ("deliveries",),
+}
 # Knows no certificates: reading them takes 25 ms of CPU for each client, and readiness is asked often.
 _PLAIN_HTTP = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 # Scripts ask as fast as they like, and see the headers of a limit all the same.
@@ -30,10 +36,10 @@ _GENEROUS = {"TOLEM_RATE_LIMIT_PER_MINUTE": "6000", "TOLEM_RATE_LIMIT_BURST": "6
 
 
 class System:
-    """Postgres, Temporal, emulator, worker and API over one state folder, which is made on first use.
+    """Postgres, Temporal, emulator, workers and API over one state folder, which is made on first use.
 
     `root` is the folder whose `worker.py`, `api` and `emulator` run. `settings` are further `TOLEM_*` variables for
-    worker and API; they win over the caller's environment, and the addresses and secrets of this system over both.
+    workers and API; they win over the caller's environment, and the addresses and secrets of this system over both.
     """
 
     def __init__(
@@ -90,12 +96,17 @@ class System:
             cwd=self._root,
         )
 
-    def worker_command(self, name: str = "worker") -> Command:
+    def worker_command(self, name: str = "worker", queues: Sequence[str] | None = None) -> Command:
+        """One of `WORKERS`, with its queues or with these."""
         return Command(
             name=name,
             argv=(sys.executable, "worker.py"),
-            # It looks over all merchants once, for the connections whose pollers it keeps running.
-            env={**self.process_environment(), "TOLEM_OPERATOR_DATABASE_URL": self.database.operator_url},
+            env={
+                **self.process_environment(),
+                # It looks over all merchants once, for the connections whose pollers it keeps running.
+                "TOLEM_OPERATOR_DATABASE_URL": self.database.operator_url,
+                "TOLEM_WORKER_QUEUES": ",".join(WORKERS[name] if queues is None else queues),
+            },
             cwd=self._root,
             # It drains for TOLEM_WORKER_SHUTDOWN_SECONDS (35), and books the answer of a bank call that runs (≤ 40 s).
             stop_seconds=90,
@@ -108,7 +119,7 @@ class System:
         return Command(name=name, argv=(sys.executable, "-m", "api"), env=environment, cwd=self._root)
 
     def process_environment(self) -> dict[str, str]:
-        """The complete environment of worker and API. Holds secrets."""
+        """The complete environment of workers and API. Holds secrets."""
         given = {name: value for name, value in os.environ.items() if name.startswith("TOLEM_")}
         given.pop("TOLEM_DEV_PORT_BASE", None)
         return {
@@ -160,8 +171,9 @@ class System:
     async def api_ready(self) -> bool:
         return await answers(f"{self.api_url}/health/ready")
 
-    async def worker_ready(self, since: float, *, queue: str = _WORKFLOW_QUEUE) -> bool:
-        """Whether a worker has asked the queue for workflow tasks after `since` (Unix time): older ones may be dead."""
+    async def worker_ready(self, since: float, name: str = "worker") -> bool:
+        """Whether one of `WORKERS` has asked for workflow tasks after `since` (Unix time): older ones may be dead."""
+        queue = QUEUES.called(WORKERS[name][0])
         # Only the legacy form also lists workers of a deployment version.
         said = await self.temporal.ask(
             *("task-queue", "describe", "--task-queue", queue, "--legacy-mode", "--output", "json")

@@ -6,8 +6,8 @@ import msgspec
 
 from torture.size import Size
 
-# The worker holds the money protocol; the other three hold what it leans on.
-_PARTS = {"worker": 40, "api": 20, "temporal": 20, "postgres": 20}
+# The worker holds the money protocol; the others hold what it leans on, or repeat what failed.
+_PARTS = {"worker": 35, "deliveries": 10, "api": 20, "temporal": 20, "postgres": 15}
 _PAUSES = (0.0, 1.0, 3.0, 6.0)
 _PAUSE_WEIGHTS = (60, 20, 15, 5)
 _HURRIES = 0.25

@@ -5,32 +5,34 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from dev.layout import Ports
 from dev.logs import LogBoard
 from dev.postgres_home import remove_home
 from dev.process import Command
 from dev.supervisor import Child, Supervisor
-from dev.system import System
+from dev.system import WORKERS, System
 from torture import settings
 
-# What the worker logs when it polls its queues: asking the engine for its pollers costs a process each time.
+# What a worker logs when it polls its queues: asking the engine for its pollers costs a process each time.
 _WORKER_READY = '"worker_ready"'
-PARTS = ("postgres", "temporal", "worker", "api")
+PARTS = ("postgres", "temporal", *WORKERS, "api")
 _READY_SECONDS = 90.0
 _STEP = 0.2
 
 
 class _Board(LogBoard):
-    """The log, with an ear for the worker. `worker_ready` is the Unix time of its last call."""
+    """The log, with an ear for the workers. `ready` has the Unix time of each one's last call."""
 
-    worker_ready = 0.0
+    def __init__(self, output: TextIO) -> None:
+        super().__init__(output)
+        self.ready = dict.fromkeys(WORKERS, 0.0)
 
     def say(self, name: str, line: str) -> None:
         super().say(name, line)
-        if name == "worker" and _WORKER_READY in line:
-            self.worker_ready = time.time()
+        if name in WORKERS and _WORKER_READY in line:
+            self.ready[name] = time.time()
 
 
 class TortureStack:
@@ -49,7 +51,7 @@ class TortureStack:
         self._board = _Board(self._output)
         self._supervisor = Supervisor(self._board)
         self._held = {part: asyncio.Event() for part in PARTS}
-        self._worker_since = 0.0
+        self._since = dict.fromkeys(WORKERS, 0.0)
 
     async def __aenter__(self) -> Self:
         for event in self._held.values():
@@ -70,8 +72,8 @@ class TortureStack:
         """SIGKILL; the part stays away for `pause` seconds. Returns when it serves again; False if it did not run."""
         self._held[part].clear()
         killed = self._supervisor.kill9(part)
-        if part == "worker":
-            self._worker_since = time.time()
+        if part in WORKERS:
+            self._since[part] = time.time()
         await asyncio.sleep(max(pause, _STEP))  # the dead don't answer, but the kernel takes a moment
         self._held[part].set()
         ends = time.monotonic() + _READY_SECONDS
@@ -89,8 +91,8 @@ class TortureStack:
 
     async def serves(self, part: str) -> bool:
         """Whether a part serves now. Of API and Temporal only that they listen: the rest depends on others."""
-        if part == "worker":
-            return self._board.worker_ready > self._worker_since
+        if part in WORKERS:
+            return self._board.ready[part] > self._since[part]
         if part == "postgres":
             return await self.system.postgres.is_ready()
         ports = self.system.ports
@@ -104,7 +106,8 @@ class TortureStack:
         await self._supervisor.start(Child(command=system.emulator_command(), ready=system.emulator_ready))
         await system.migrate()
         await system.seed()
-        await self._run("worker", system.worker_command, lambda: self.serves("worker"), self._worker_starts)
+        for name in WORKERS:
+            await self._run_worker(name)
         await self._run("api", system.api_command, lambda: self.serves("api"))
 
     async def _run(
@@ -121,8 +124,11 @@ class TortureStack:
 
         await self._supervisor.start(Child(command=command(), ready=ready, before_start=before))
 
-    async def _worker_starts(self) -> None:
-        self._worker_since = time.time()
+    async def _run_worker(self, name: str) -> None:
+        async def starts() -> None:
+            self._since[name] = time.time()
+
+        await self._run(name, lambda: self.system.worker_command(name), lambda: self.serves(name), starts)
 
     async def _stop(self) -> None:
         self._supervisor.kill()  # nothing of it is kept but the log

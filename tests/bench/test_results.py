@@ -6,7 +6,7 @@ import pytest
 
 from bench.options import Options
 from bench.report import markdown
-from bench.results_file import Load, Paid, PaidGroup, Polls, Results, percentile, ratios, read, write
+from bench.results_file import Load, Paid, PaidGroup, Polls, Results, Storm, percentile, pooled, ratios, read, write
 
 
 def load(subject: str, round_: int, rate: float, failures: dict[str, int] | None = None) -> Load:
@@ -83,3 +83,47 @@ def test_every_table_has_as_many_cells_in_each_row(polls: float | None) -> None:
     for table in tables:
         assert len({line.count("|") for line in table}) == 1
     assert "0.80 (0.80–0.80)" in shown
+
+
+def storm(round_: int, waits: list[float], *, ill: bool = False) -> Storm:
+    return Storm(
+        ill=ill,
+        round=round_,
+        events=10,
+        rate=float(round_),
+        p50=percentile(waits, 0.5),
+        p99=percentile(waits, 0.99),
+        max=max(waits, default=None),
+        waits=waits,
+        requests=20,
+        duplicates=round_ - 1,
+        ends={"well: delivered": 4} if round_ == 1 else {"hangs: dead (timeout)": 1, "well: delivered": 3},
+        cpu_cores={"worker": 0.1 * round_},
+        problems={"lost": round_ - 1} if round_ > 1 else {},
+    )
+
+
+def test_rounds_are_pooled_by_their_waits_and_not_by_their_percentiles() -> None:
+    whole = pooled([storm(1, [0.1] * 99), storm(2, [0.3])])
+    assert (whole.p50, whole.p99, whole.max, len(whole.waits)) == (0.1, 0.1, 0.3, 100)
+    assert (whole.events, whole.requests, whole.duplicates, whole.rate) == (20, 40, 1, 1.5)
+    assert whole.ends == {"hangs: dead (timeout)": 1, "well: delivered": 7}
+    assert whole.cpu_cores["worker"] == pytest.approx(0.15)
+    assert whole.problems == {"lost": 1}
+    assert pooled([storm(1, [0.2])]) == storm(1, [0.2])
+
+
+def test_a_storm_is_shown_whole_and_round_by_round_with_its_growth() -> None:
+    rounds = [storm(1, [0.1]), storm(1, [0.12], ill=True), storm(2, [0.1]), storm(2, [0.12], ill=True)]
+    shown = markdown(Results(started="now", environment={}, options=Options(), storm=rounds))
+    assert "their p99 by +20 %" in shown
+    assert shown.count("| **all well** |") == shown.count("| **with the ill ones** |") == 1
+    assert "| with the ill ones, round 2 |" in shown
+    assert "storm: 1 × lost" in shown
+
+
+def test_a_storm_of_which_nothing_was_timed_has_no_growth() -> None:
+    shown = markdown(
+        Results(started="now", environment={}, options=Options(), storm=[storm(1, []), storm(1, [], ill=True)])
+    )
+    assert "their p99 by –" in shown

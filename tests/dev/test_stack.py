@@ -20,13 +20,14 @@ from dev.migrations import ROOT
 from dev.ports import is_free
 from dev.postgres import EmbeddedPostgres
 from dev.postgres_home import postgres_home, remove_home
+from dev.system import WORKERS
 from dev.terminal import own_foreground_group
 from tests.support.processes import until_gone
 
 pytestmark = pytest.mark.long
 
 STANDINS = Path(__file__).parent / "standins"
-PARTS = ("postgres", "temporal", "emulator", "worker", "api")
+PARTS = ("postgres", "temporal", "emulator", *WORKERS, "api")
 
 
 class Run:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from dev import demo
 from dev.banner import addresses_of, read_addresses, write_addresses
+from dev.system import WORKERS
 from tests.support.stack import PARTS, Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.long]
@@ -30,7 +31,7 @@ async def test_a_killed_part_comes_back_and_the_system_serves(stack: Stack, part
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("part", ["api", "worker"])
+@pytest.mark.parametrize("part", ["api", *WORKERS])
 async def test_a_polite_stop_ends_with_0(stack: Stack, part: str) -> None:
     assert await stack.stop_part(part) == 0
 

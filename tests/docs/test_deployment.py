@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,13 @@ from dev.migrations import ROOT
 from dev.ports import free_port
 from dev.postgres import EmbeddedPostgres
 from dev.postgres_home import postgres_home, programs, remove_home
+from dev.system import WORKERS
 from domain.merchant import Mode
 from operations.keys import add_key, add_merchant
 from runtime import settings as conf
 from runtime.env import Section, SettingsError
 from runtime.secrets import hash_api_key, parse_keyring
-from runtime.task_queues import QUEUES
+from runtime.task_queues import QUEUE_WORDS, QUEUES
 from runtime.temporal import connect
 from tests.support.postgres import TEST_SETTINGS
 from tests.support.stack import Stack
@@ -69,6 +71,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("api-1", API_SECTIONS),
         ("api-2", API_SECTIONS),
         ("worker", WORKER_SECTIONS),
+        ("deliveries", WORKER_SECTIONS),
         ("migrate", MIGRATION_SECTIONS),
         ("migrate", REGISTER_SECTIONS),
         ("tolem", WORKER_SECTIONS),
@@ -128,6 +131,15 @@ def test_nothing_listens_beyond_the_machine_and_there_are_two_of_what_serves() -
     assert len({port.split(":")[1] for port in published}) == len(published)
     assert services["worker"]["deploy"]["replicas"] == 2
     assert services["api-1"] | {"ports": []} == services["api-2"] | {"ports": []}
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_workers_serve_the_queues_that_make_up_gives_them(name: str) -> None:
+    assert compose()["services"][name]["environment"]["TOLEM_WORKER_QUEUES"].split(",") == list(WORKERS[name])
+
+
+def test_the_workers_of_a_system_serve_every_queue_once() -> None:
+    assert Counter(word for words in WORKERS.values() for word in words) == Counter(QUEUE_WORDS)
 
 
 def test_secrets_are_made_once_for_their_owner_only(tmp_path: Path) -> None:

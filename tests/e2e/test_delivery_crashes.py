@@ -1,4 +1,4 @@
-"""The worker dies by SIGKILL while webhooks are on their way: nothing is lost, and a doubled one has the same id."""
+"""The workers die by SIGKILL while webhooks are on their way: nothing is lost, and a doubled one has the same id."""
 
 import asyncio
 from collections import Counter
@@ -30,21 +30,21 @@ async def _paid(shop: Shop) -> str:
     return invoice_id
 
 
-async def test_a_worker_killed_during_attempts_loses_none_and_doubles_each_at_most_once(stack: Stack) -> None:
+async def test_workers_killed_during_attempts_lose_none_and_double_each_at_most_once(stack: Stack) -> None:
     shop = await open_shop(stack, "Crashing shop", scheme=None)
     try:
         async with WebhookReceiver() as receiver, RefusesOnce() as flaky:
             inbox = await Inbox.register(shop.test, receiver)
             tail = await Inbox.register(shop.test, flaky)
             receiver.default = Answer(delay=2)
-            # These are in their long tail when the worker dies: the second request is open, or the third is waited for.
+            # These are in their long tail when the workers die: the second request is open, or the third is waited for.
             flaky.default = Answer(delay=2)
             ids = await asyncio.gather(*(_paid(shop) for _ in range(BILLS)))
             await receiver.wait_for(count=BILLS)
             await flaky.wait_for(count=BILLS + 1)
-            await stack.kill9("worker")
+            await stack.kill_workers()
             receiver.default = flaky.default = Answer()
-            await stack.start_part("worker")
+            await stack.start_workers()
             for invoice_id in ids:
                 told = (await shop.settled(invoice_id)).told
                 assert [one.state for one in told] == ["delivered", "delivered"]

@@ -114,7 +114,7 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_out_and_doubles_one_
     inbox = await Inbox.register(store.test, receiver)
     answer = await redeliver(store.test, inbox.endpoint_id)
     await receiver.wait_for(count=5)
-    await stack.restart("worker")
+    await stack.restart("deliveries")
     ended = await over(store.test, answer)
     heard = invoices(inbox)
     assert list(dict.fromkeys(heard)) == missed

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dev.system import WORKERS
 from domain.errors import Code
 from domain.reconciliation import LineVerdict
 from tests.conftest import STACK_SETTINGS
@@ -50,13 +51,13 @@ async def test_the_bank_knows_more_than_the_restored_books(own_stack: Stack, sho
         made_since = await shop.bill(phone_number=phone)
 
         # docs/operations.md, "Backups": nothing runs, the books return, Temporal begins empty, the API opens last.
-        for part in ("api", "worker"):
+        for part in ("api", *WORKERS):
             await own_stack.stop_part(part)
         await shop.pool.dispose()
         await restore(own_stack.system, tmp_path / "tolem.dump")
         await own_stack.lose_temporal()
-        for part in ("worker", "api"):
-            await own_stack.start_part(part)
+        await own_stack.start_workers()
+        await own_stack.start_part("api")
 
         await shop.until_state(paid_since["id"], "paid")
         assert len(await inbox.wait(paid_since["id"], state="paid", count=2)) == 2, "told again: the first is forgotten"

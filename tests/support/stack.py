@@ -11,11 +11,11 @@ from dev.layout import Ports
 from dev.migrations import ROOT
 from dev.postgres_home import remove_home
 from dev.process import Command, ManagedProcess
-from dev.system import System
+from dev.system import WORKERS, System
 from tests.support.emulator import EmulatorAdmin
 from tests.support.postgres import TEST_SETTINGS
 
-PARTS = ("postgres", "temporal", "emulator", "worker", "api")
+PARTS = ("postgres", "temporal", "emulator", *WORKERS, "api")
 _READY_SECONDS = 120.0  # only a part that will never serve takes so long
 # A question is a process of its own for two of the parts: asked more often they would slow down what is waited for.
 _READY_POLL = 0.2
@@ -28,7 +28,7 @@ class PartFailed(Exception):
 class Stack:
     """`parts` of the system over `folder`, logs in `folder/logs/<part>.log`.
 
-    `settings` are further `TOLEM_*` variables for worker and API. `async with Stack(folder) as stack`, or `start()`
+    `settings` are further `TOLEM_*` variables for workers and API. `async with Stack(folder) as stack`, or `start()`
     and `stop()`. The demo merchant is seeded; `api()` speaks as it, `emulator` is the bank's own book.
     """
 
@@ -39,7 +39,7 @@ class Stack:
         self._logs.mkdir(exist_ok=True)
         self._processes: dict[str, ManagedProcess] = {}
         self._clients: list[httpx.AsyncClient] = []
-        self._ready_since = 0.0
+        self._since: dict[str, float] = {}
 
     async def __aenter__(self) -> "Stack":
         try:
@@ -58,7 +58,7 @@ class Stack:
             await self.start_part(part)
         await self.system.migrate()
         await self.system.seed()
-        await self.start_part("worker")
+        await self.start_workers()
         await self.start_part("api")
 
     async def stop(self) -> None:
@@ -98,12 +98,20 @@ class Stack:
         """Starts a part that does not run, and waits until it serves."""
         if part == "postgres":
             await self.system.postgres.prepare()
-        self._ready_since = time.time()
+        self._since[part] = time.time()
         with self.log_path(part).open("ab") as output:
             process = self._processes[part] = await ManagedProcess.start(self._command(part), output)
         await self._until_ready(part, process)
         if part == "postgres":
             await self.system.postgres.bootstrap()
+
+    async def start_workers(self) -> None:
+        """All workers, at once."""
+        await asyncio.gather(*(self.start_part(name) for name in WORKERS))
+
+    async def kill_workers(self) -> None:
+        """SIGKILL to all workers."""
+        await asyncio.gather(*(self.kill9(name) for name in WORKERS))
 
     async def restart(self, part: str) -> None:
         """`kill9` and `start_part`."""
@@ -136,22 +144,24 @@ class Stack:
 
     def _command(self, part: str) -> Command:
         system = self.system
+        if part in WORKERS:
+            return system.worker_command(part)
         commands: dict[str, Callable[[], Command]] = {
             "postgres": system.postgres.command,
             "temporal": system.temporal.command,
             "emulator": system.emulator_command,
-            "worker": system.worker_command,
             "api": system.api_command,
         }
         return commands[part]()
 
     async def _ready(self, part: str) -> bool:
         system = self.system
+        if part in WORKERS:
+            return await system.worker_ready(self._since[part], part)
         checks: dict[str, Callable[[], Awaitable[bool]]] = {
             "postgres": system.postgres.is_ready,
             "temporal": system.temporal.is_ready,
             "emulator": system.emulator_ready,
-            "worker": lambda: system.worker_ready(self._ready_since),
             "api": system.api_ready,
         }
         return await checks[part]()

@@ -1,4 +1,4 @@
-"""Stands in for worker.py in tests of the dev stack: asks the workflow queue for work and drains on SIGTERM."""
+"""Stands in for worker.py in tests of the dev stack: asks its first queue for work and drains on SIGTERM."""
 
 import asyncio
 import os
@@ -7,6 +7,8 @@ import signal
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
+
+from runtime.task_queues import QUEUES
 
 
 @workflow.defn(sandboxed=False)
@@ -20,7 +22,8 @@ async def main() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     client = await Client.connect(os.environ["TOLEM_TEMPORAL_ADDRESS"])
-    async with Worker(client, task_queue="tolem", workflows=[Nothing]):
+    first = os.environ["TOLEM_WORKER_QUEUES"].split(",")[0]
+    async with Worker(client, task_queue=QUEUES.called(first), workflows=[Nothing]):
         print("worker stand-in works")
         await stop.wait()
 
