@@ -164,7 +164,11 @@ async def wire(settings: conf.Settings, engine: Engine, stack: AsyncExitStack) -
         poster(sender, box),
         Lanes(per_endpoint=hooks.per_endpoint, places=hooks.places),
         engine,
-        AttemptPolicy(schedule=hooks.schedule_seconds, disable_after=hooks.disable_after_hours * 3600.0),
+        AttemptPolicy(
+            schedule=hooks.schedule_seconds,
+            disable_after=hooks.disable_after_hours * 3600.0,
+            attempt_seconds=hooks.timeout_seconds,
+        ),
     )
     delivering = Delivering(attempting, deliveries, engine, handovers=hooks.handovers)
     booking, guarding = Booking(ledger), _guarding(settings, stack, engine)

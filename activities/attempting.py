@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
+import uuid
 from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import structlog
+from temporalio import activity
 
 from db.errors import DatabaseUnavailable
 from domain.event import Attempted, AttemptOutcome, DeliveryState, DueDelivery, NotSent
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 GONE = 410
-# Another attempt of the same delivery is being made by this process: two at once would be a duplicate.
+# Another attempt of the same delivery is being made: two at once would be a duplicate.
 IN_HAND_WAIT = 5.0
+# Standing in line, signing, and two clocks.
+CLAIM_MARGIN = 15.0
 AGAIN_AT_ONCE = 0.1
 # A database that is away for a moment must not make us send again what has arrived. Within the activity's own time.
 BOOKING_PATIENCE = 20.0
@@ -107,15 +111,23 @@ class Attempts(Protocol):
 
 
 class AttemptPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds: the waits between attempts, and the time of nothing but failures that disables an endpoint."""
+    """Seconds: the waits between attempts, the time of nothing but failures that disables an endpoint, and the longest
+    that one request may take.
+    """
 
     schedule: Sequence[float]
     disable_after: float = 120 * 3600.0
+    attempt_seconds: float = 30.0
 
     @property
     def lasts(self) -> float:
         """How long a delivery that never finds a place is kept trying: as long as the whole schedule, and a day."""
         return sum(self.schedule) + 24 * 3600.0
+
+    @property
+    def claim(self) -> float:
+        """How long an attempt is claimed for: nobody who lives is at it longer."""
+        return self.attempt_seconds + BOOKING_PATIENCE + CLAIM_MARGIN
 
 
 class Attempting:
@@ -129,6 +141,7 @@ class Attempting:
         self._policy = policy
         self._chance = Random()  # noqa: S311 -- jitter
         self._in_hand: set[str] = set()
+        self._process = f"process {uuid.uuid4()}"
 
     async def first(self, merchant_id: str, delivery_id: str) -> Attempted:
         """As `once`, for a delivery that may have been tried already: whoever did so died before telling how it went.
@@ -143,8 +156,8 @@ class Attempting:
     async def once(self, merchant_id: str, delivery_id: str) -> Attempted:
         """One attempt; PENDING with `retry_after` where it failed, or where no place was free and none was made.
 
-        A delivery that is settled is left as it is. A crash between the post and its booking means a second post: at
-        least once, with the same id and bytes.
+        A delivery that is settled is left as it is, and one that another workflow is at is left to it. A crash between
+        the post and its booking means a second post: at least once, with the same id and bytes.
         """
         if delivery_id in self._in_hand:
             return Attempted(state=DeliveryState.PENDING, attempts=0, retry_after=IN_HAND_WAIT)
@@ -155,11 +168,14 @@ class Attempting:
             self._in_hand.discard(delivery_id)
 
     async def _once(self, merchant_id: str, delivery_id: str) -> Attempted:
-        due = await self._deliveries.due(merchant_id, delivery_id)
+        due = await self._deliveries.claim(merchant_id, delivery_id, by=self._who(), seconds=self._policy.claim)
         if due is None:
             return Attempted(state=DeliveryState.DEAD, attempts=0)
         if due.state is not DeliveryState.PENDING:
             return Attempted(state=due.state, attempts=due.attempts)
+        if due.held_for is not None:
+            wait = min(due.held_for, IN_HAND_WAIT)
+            return Attempted(state=DeliveryState.PENDING, attempts=due.attempts, retry_after=wait)
         if due.endpoint_deleted or not due.endpoint_enabled:
             return await self._give_up(due, merchant_id)
         try:
@@ -172,6 +188,11 @@ class Attempting:
         for ref in booked.news:
             await self._hand_on(merchant_id, ref.id)
         return msgspec.structs.replace(booked, news=[])
+
+    def _who(self) -> str:
+        # A workflow has one attempt of a delivery at a time: its activity that is run again, because the worker of the
+        # run before is dead, takes its own claim over and need not wait for the claim's end.
+        return (activity.info().workflow_id if activity.in_activity() else None) or self._process
 
     async def _give_up(self, due: DueDelivery, merchant_id: str) -> Attempted:
         why = NotSent.ENDPOINT_DELETED if due.endpoint_deleted else NotSent.ENDPOINT_DISABLED

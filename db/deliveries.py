@@ -15,17 +15,37 @@ from domain.rendering import Renderer
 
 # Seconds: a wish that came during an attempt is seen to at once.
 WISHED_WAIT = 0.5
+# Somebody has claimed it in this very moment.
+HELD_WAIT = 5.0
 
-_DUE = text(
-    "select d.id, d.event_id, e.type as event_type, d.replay,"
+_DUE_COLUMNS = (
+    "d.id, d.event_id, e.type as event_type, d.replay,"
     " extract(epoch from d.next_attempt_at - now())::double precision as due_in,"
     " d.endpoint_id, w.url, w.is_sandbox, w.signing_key_sealed,"
     " d.body, d.state, d.attempts, d.failures, w.enabled as endpoint_enabled,"
     " w.deleted_at is not null as endpoint_deleted,"
     " array(select s.sealed from webhook_secrets s where s.endpoint_id = w.id"
     "   and (s.expires_at is null or s.expires_at > now()) order by s.created_at desc, s.id) as secrets_sealed"
-    " from deliveries d join webhook_endpoints w on w.id = d.endpoint_id and w.merchant_id = d.merchant_id"
-    " join events e on e.id = d.event_id where d.merchant_id = :merchant and d.id = :id"
+)
+_DUE_FROM = (
+    "deliveries d join webhook_endpoints w on w.id = d.endpoint_id and w.merchant_id = d.merchant_id"
+    " join events e on e.id = d.event_id"
+)
+_DUE = text(f"select {_DUE_COLUMNS} from {_DUE_FROM} where d.merchant_id = :merchant and d.id = :id")
+# Whoever comes second waits for the first one's claim, and then matches nothing; its select still sees the row as it
+# was before. So "pending, and not taken" means held, whatever the row says.
+_CLAIM = text(
+    "with taken as (update deliveries set claimed_by = :by,"
+    "   claimed_until = now() + make_interval(secs => cast(:seconds as double precision))"
+    "   where merchant_id = :merchant and id = :id and state = 'pending'"
+    "   and (claimed_until is null or claimed_until <= now() or claimed_by = :by) returning id)"
+    " select taken.id is not null as taken, extract(epoch from d.claimed_until - now())::double precision as held,"
+    f" {_DUE_COLUMNS} from {_DUE_FROM} left join taken on taken.id = d.id"
+    " where d.merchant_id = :merchant and d.id = :id"
+)
+_RELEASED = (
+    "claimed_until = case when claimed_by = cast(:by as text) then null else claimed_until end,"
+    " claimed_by = nullif(claimed_by, cast(:by as text))"
 )
 _ATTEMPT = text(
     "insert into delivery_attempts (delivery_id, number, merchant_id, status, error, latency_ms, response_excerpt, url,"
@@ -35,7 +55,7 @@ _ATTEMPT = text(
 # A wish to send again that came while this attempt was under way (`replay`) outlives its failure: it is due at once. A
 # success counts whatever has been given up meanwhile. `again`: this booking is repeated, its first answer was lost.
 _OUTCOME = text(
-    "update deliveries set attempts = attempts + 1,"
+    f"update deliveries set attempts = attempts + 1, {_RELEASED},"
     " failures = case when state <> 'pending' or :delivered or replay is distinct from cast(:replay as text)"
     "   then failures else failures + 1 end,"
     " last_status = case when state = 'pending' or :delivered then :status else last_status end,"
@@ -52,14 +72,15 @@ _OUTCOME = text(
     " returning state, attempts, endpoint_id, replay is distinct from cast(:replay as text) as wished"
 )
 _DEAD = text(
-    "update deliveries d set state = 'dead', next_attempt_at = null, last_error = :why, last_status = null"
+    "update deliveries d set state = 'dead', next_attempt_at = null, last_error = :why, last_status = null,"
+    " claimed_by = null, claimed_until = null"
     " from webhook_endpoints w where w.id = d.endpoint_id and d.merchant_id = :merchant and d.id = :id"
     " and d.state = 'pending' and d.replay is not distinct from cast(:replay as text)"
     " and (not w.enabled or w.deleted_at is not null)"
 )
 # Turned away for want of a place: no attempt. A line that moves too slowly for the whole of a schedule has an end, too.
 _POSTPONED = text(
-    "update deliveries set"
+    f"update deliveries set {_RELEASED},"
     " next_attempt_at = case when coalesce(replayed_at, created_at) < now() - make_interval(secs => :patience)"
     "   then null else now() + make_interval(secs => :wait) end,"
     " last_error = case when coalesce(replayed_at, created_at) < now() - make_interval(secs => :patience)"
@@ -101,6 +122,23 @@ class Deliveries:
             row = found.mappings().one_or_none()
         return None if row is None else msgspec.convert(row, DueDelivery)
 
+    async def claim(self, merchant_id: str, delivery_id: str, *, by: str, seconds: float) -> DueDelivery | None:
+        """As `due`, and the right to make its next attempt, for so long, in the name of `by`; `held_for` where somebody
+        else has it. What is settled is claimed by nobody. Booking an attempt gives the right back.
+        """
+        values = {"merchant": merchant_id, "id": delivery_id, "by": by, "seconds": seconds}
+        # What a crash of Postgres forgets is a claim of a moment, and whoever held it has lost its connection, too.
+        async with as_merchant(self._engine, merchant_id, lasting=False) as connection:
+            row = (await connection.execute(_CLAIM, values)).mappings().one_or_none()
+        if row is None:
+            return None
+        due = msgspec.convert(row, DueDelivery)
+        if row["taken"]:
+            return msgspec.structs.replace(due, claimed_by=by)
+        if due.state is not DeliveryState.PENDING:
+            return due
+        return msgspec.structs.replace(due, held_for=max(row["held"] or HELD_WAIT, WISHED_WAIT))
+
     async def attempted(
         self, due: DueDelivery, merchant_id: str, outcome: AttemptOutcome, *, disable_after: float, again: bool = False
     ) -> Attempted:
@@ -122,6 +160,7 @@ class Deliveries:
             "replay": due.replay,
             "seen": due.attempts,
             "again": again,
+            "by": due.claimed_by,
         }
         async with as_merchant(self._engine, merchant_id) as connection:
             row = (await connection.execute(_OUTCOME, values)).one_or_none()
@@ -164,6 +203,7 @@ class Deliveries:
             "wait": wait,
             "patience": patience,
             "why": NotSent.ENDPOINT_TOO_SLOW,
+            "by": due.claimed_by,
         }
         async with as_merchant(self._engine, merchant_id) as connection:
             row = (await connection.execute(_POSTPONED, values)).one_or_none()

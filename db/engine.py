@@ -130,15 +130,18 @@ async def _abandon(connection: AsyncConnection, driver: Any) -> None:
 
 @asynccontextmanager
 async def as_merchant(
-    engine: AsyncEngine, merchant_id: str, *, lock: str | None = None
+    engine: AsyncEngine, merchant_id: str, *, lock: str | None = None, lasting: bool = True
 ) -> AsyncIterator[AsyncConnection]:
     """A transaction that sees and writes only this merchant's rows (row-level security).
 
-    `lock` is an object's id: transactions that name the same one run one after another.
+    `lock` is an object's id: transactions that name the same one run one after another. Not `lasting`: its commit does
+    not wait for the disk, and a crash of Postgres may forget it.
     """
     begin = f"begin; select set_config('app.merchant', '{_plain(merchant_id)}', true)"
     if lock is not None:
         begin += f"; select pg_advisory_xact_lock(hashtextextended('{_plain(lock)}', 0))"
+    if not lasting:
+        begin += "; set local synchronous_commit = off"
     async with transaction(engine, begin=begin) as connection:
         yield connection
 

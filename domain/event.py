@@ -133,7 +133,8 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
     `failures` are those of this round: a replay begins the schedule anew, `attempts` goes on counting.
     `replay` is the last wish to send it again, `due_in` the seconds to the next attempt (negative: overdue).
-    `secrets_sealed` are the secrets in force, the newest first.
+    `secrets_sealed` are the secrets in force, the newest first. `claimed_by` is who may make this attempt; where
+    somebody else is at one, `held_for` is the seconds to its end at the latest.
     """
 
     id: str
@@ -152,6 +153,8 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     endpoint_enabled: bool
     endpoint_deleted: bool
     due_in: float | None = None
+    claimed_by: str | None = None
+    held_for: float | None = None
 
 
 class Attempted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -121,7 +121,11 @@ deliveries = Table(
     # The last replay's cause: the same cause replays once.
     Column("replay", Text),
     moment("replayed_at"),
+    # Whose attempt is being made, and until when nobody else may make one.
+    Column("claimed_by", Text),
+    moment("claimed_until"),
     CheckConstraint("state in ('pending', 'delivered', 'dead')", name="state"),
+    CheckConstraint("(claimed_by is null) = (claimed_until is null)", name="claim"),
     UniqueConstraint("event_id", "endpoint_id", name="uq_deliveries_event_id_endpoint_id"),
     Index("ix_deliveries_merchant_id_created_at_id", "merchant_id", "created_at", "id"),
     Index("ix_deliveries_pending", "id", postgresql_where=text("state = 'pending'")),

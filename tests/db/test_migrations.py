@@ -109,7 +109,7 @@ async def test_a_migration_that_would_wait_for_a_lock_gives_up(fresh_postgres: D
         transaction = holder.transaction()
         await transaction.start()
         # A table that the newest migration changes: each is a transaction of its own, and the first must fail.
-        await holder.execute("lock table invoices in access share mode")
+        await holder.execute("lock table deliveries in access share mode")
         command = (sys.executable, "-m", "alembic", "downgrade", "base")
         settings = {"TOLEM_OWNER_DATABASE_URL": fresh_postgres.owner_url, "TOLEM_MIGRATION_LOCK_TIMEOUT": "50ms"}
         process = await asyncio.create_subprocess_exec(

@@ -144,6 +144,25 @@ async def test_what_waits_for_an_hour_is_tried_at_once(shop: Shop, inbox: Inbox,
     assert (arrived["attempts"], arrived["replayed_at"]) == (3, None)
 
 
+async def test_a_retry_while_the_first_attempt_is_on_its_way_makes_no_second_request(
+    shop: Shop, inbox: Inbox, receiver: WebhookReceiver
+) -> None:
+    receiver.answer_next(Answer(delay=1.5))
+    object_id = await paid(shop)
+    await inbox.wait(object_id)
+    (waiting,) = await log(shop.test)
+    assert (waiting["state"], waiting["attempts"]) == ("pending", 0)
+    assert (await retry(shop.test, waiting["id"])).status_code == 202
+    await only(shop, "delivered")
+
+    async def over() -> bool:
+        return await shop.open_workflows() == 0
+
+    await until(over, "the wish to find that it is done")
+    assert (await one(shop.test, waiting["id"]))["attempts"] == 1
+    assert len(inbox.about(object_id)) == 1
+
+
 async def test_nothing_is_sent_to_an_endpoint_that_does_not_listen_and_its_history_stays(
     shop: Shop, inbox: Inbox, receiver: WebhookReceiver
 ) -> None:

@@ -1,6 +1,6 @@
 """A merchant, its endpoint at a real receiver, and the activities that deliver to it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -26,16 +26,22 @@ def tails() -> Tails:
 
 
 @pytest.fixture
-async def attempting(town: Town, box: SealBox, tails: Tails) -> AsyncIterator[Attempting]:
+async def new_attempting(town: Town, box: SealBox, tails: Tails) -> AsyncIterator[Callable[[], Attempting]]:
+    """Of another process each time: what one has in hand the others don't know."""
     rules = EgressRules(allowed_hosts=frozenset({"127.0.0.1"}))
     async with Sender(rules, attempt_seconds=60) as sender:
-        yield Attempting(
+        yield lambda: Attempting(
             town.books.deliveries,
             sealed.poster(sender, box),
             Lanes(per_endpoint=2),
             tails,
             AttemptPolicy(schedule=SCHEDULE, disable_after=DISABLE_AFTER),
         )
+
+
+@pytest.fixture
+def attempting(new_attempting: Callable[[], Attempting]) -> Attempting:
+    return new_attempting()
 
 
 @pytest.fixture
