@@ -68,7 +68,7 @@ async def test_stops_in_reverse_order_and_politely(stage: Stage) -> None:
     await stage.supervisor.stop()
 
     said = stage.out.getvalue()
-    assert said.splitlines() == ["second   │ goodbye", "first    │ goodbye"]
+    assert said.splitlines() == [f"{name:<10} │ goodbye" for name in ("second", "first")]
 
 
 async def test_a_crashed_child_comes_back_and_is_told_of(stage: Stage) -> None:
@@ -162,7 +162,7 @@ async def test_children_die_with_a_killed_parent(tmp_path: Path) -> None:
 
 async def test_a_long_line_does_not_stop_the_others(stage: Stage) -> None:
     await stage.supervisor.start(stage.child("wordy", "print('x' * 300_000)\nprint('after')\n" + RUN))
-    await stage.until_said("wordy    │ after")
+    await stage.until_said(f"{'wordy':<10} │ after")
     assert stage.out.getvalue().count("x") == 300_000
 
 
