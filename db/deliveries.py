@@ -47,6 +47,8 @@ _RELEASED = (
     "claimed_until = case when claimed_by = cast(:by as text) then null else claimed_until end,"
     " claimed_by = nullif(claimed_by, cast(:by as text))"
 )
+# For who finds the delivery other than it was claimed, and books nothing: whoever comes next must not wait for that.
+_RELEASE = text(f"update deliveries set {_RELEASED} where merchant_id = :merchant and id = :id and claimed_by = :by")
 _ATTEMPT = text(
     "insert into delivery_attempts (delivery_id, number, merchant_id, status, error, latency_ms, response_excerpt, url,"
     " request_headers) values (:id, :number, :merchant, :status, :error, :latency_ms, :excerpt, :url,"
@@ -72,11 +74,11 @@ _OUTCOME = text(
     " returning state, attempts, endpoint_id, replay is distinct from cast(:replay as text) as wished"
 )
 _DEAD = text(
-    "update deliveries d set state = 'dead', next_attempt_at = null, last_error = :why, last_status = null,"
-    " claimed_by = null, claimed_until = null"
+    f"update deliveries d set {_RELEASED}, state = 'dead', next_attempt_at = null, last_error = :why,"
+    " last_status = null"
     " from webhook_endpoints w where w.id = d.endpoint_id and d.merchant_id = :merchant and d.id = :id"
     " and d.state = 'pending' and d.replay is not distinct from cast(:replay as text)"
-    " and (not w.enabled or w.deleted_at is not null)"
+    " and (not w.enabled or w.deleted_at is not null) returning d.id"
 )
 # Turned away for want of a place: no attempt. A line that moves too slowly for the whole of a schedule has an end, too.
 _POSTPONED = text(
@@ -127,7 +129,7 @@ class Deliveries:
         else has it. What is settled is claimed by nobody. Booking an attempt gives the right back.
         """
         values = {"merchant": merchant_id, "id": delivery_id, "by": by, "seconds": seconds}
-        # What a crash of Postgres forgets is a claim of a moment, and whoever held it has lost its connection, too.
+        # A crash of Postgres may forget the claims of its last moment: at worst one request twice, with the same id.
         async with as_merchant(self._engine, merchant_id, lasting=False) as connection:
             row = (await connection.execute(_CLAIM, values)).mappings().one_or_none()
         if row is None:
@@ -191,9 +193,10 @@ class Deliveries:
 
     async def give_up(self, due: DueDelivery, merchant_id: str, why: NotSent) -> None:
         """Marks a delivery dead without an attempt, where its endpoint still is as `due` says, and nobody wished it."""
-        values = {"merchant": merchant_id, "id": due.id, "why": why, "replay": due.replay}
+        values = {"merchant": merchant_id, "id": due.id, "why": why, "replay": due.replay, "by": due.claimed_by}
         async with as_merchant(self._engine, merchant_id) as connection:
-            await connection.execute(_DEAD, values)
+            if (await connection.execute(_DEAD, values)).one_or_none() is None:
+                await connection.execute(_RELEASE, values)
 
     async def postponed(self, due: DueDelivery, merchant_id: str, wait: float, *, patience: float) -> Attempted:
         """No place was free: it is tried again after `wait` seconds, or dead where it is older than `patience`."""
@@ -207,6 +210,8 @@ class Deliveries:
         }
         async with as_merchant(self._engine, merchant_id) as connection:
             row = (await connection.execute(_POSTPONED, values)).one_or_none()
+            if row is None:
+                await connection.execute(_RELEASE, values)
         if row is None:
             return Attempted(state=DeliveryState.PENDING, attempts=due.attempts, retry_after=0.1)  # settled: read again
         dead = row.state == DeliveryState.DEAD

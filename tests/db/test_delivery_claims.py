@@ -38,6 +38,12 @@ class Claiming:
             "update deliveries set claimed_until = now() - interval '1 second' where id = :id", id=self.id
         )
 
+    async def disable(self, due: DueDelivery) -> None:
+        await self.books.do(
+            "update webhook_endpoints set enabled = false, disabled_reason = 'merchant' where id = :id",
+            id=due.endpoint_id,
+        )
+
     async def book(self, due: DueDelivery, outcome: AttemptOutcome) -> Any:
         return await self.deliveries.attempted(due, self.shop.id, outcome, disable_after=DISABLE_AFTER)
 
@@ -97,9 +103,7 @@ async def test_who_finds_no_place_gives_it_back(one: Claiming) -> None:
 
 async def test_giving_up_gives_it_back(one: Claiming) -> None:
     due = await one.claim("story")
-    await one.books.do(
-        "update webhook_endpoints set enabled = false, disabled_reason = 'merchant' where id = :id", id=due.endpoint_id
-    )
+    await one.disable(due)
     await one.deliveries.give_up(due, one.shop.id, NotSent.ENDPOINT_DISABLED)
     assert await one.holder() is None
 
@@ -121,3 +125,33 @@ async def test_the_claim_of_what_is_not_there_or_not_ones_own_finds_nothing(one:
 async def test_a_claim_has_a_holder_and_an_end_or_neither(one: Claiming) -> None:
     with pytest.raises(DBAPIError, match="ck_deliveries_claim"):
         await one.books.do("update deliveries set claimed_by = 'nobody' where id = :id", id=one.id)
+
+
+@pytest.mark.parametrize("meanwhile", ["enabled", "wished"])
+async def test_who_gives_nothing_up_after_all_gives_it_back_too(one: Claiming, meanwhile: str) -> None:
+    due = await one.claim("story")
+    if meanwhile == "wished":
+        await one.disable(due)
+        await one.books.do("update deliveries set replay = 'a wish' where id = :id", id=one.id)
+    await one.deliveries.give_up(due, one.shop.id, NotSent.ENDPOINT_DISABLED)
+    assert (await one.claim("tail")).claimed_by == "tail"
+
+
+async def test_who_finds_no_place_for_what_was_settled_meanwhile_gives_it_back_too(one: Claiming) -> None:
+    late = await one.claim("story")
+    await one.expire()
+    due = await one.claim("tail")
+    await one.book(late, DELIVERED)
+    await one.deliveries.postponed(due, one.shop.id, 5.0, patience=1000.0)
+    assert await one.holder() is None
+
+
+@pytest.mark.parametrize("disabled", [True, False])
+async def test_a_late_giving_up_leaves_the_next_ones_claim(one: Claiming, disabled: bool) -> None:
+    late = await one.claim("story")
+    await one.expire()
+    await one.claim("tail")
+    if disabled:
+        await one.disable(late)
+    await one.deliveries.give_up(late, one.shop.id, NotSent.ENDPOINT_DISABLED)
+    assert await one.holder() == "tail"
