@@ -31,7 +31,7 @@ hide. `tolem settings` prints the same table.
 | `tolem listen`, `tolem trigger`, `tolem events` | Commands that speak to the API |
 | `make up` | Development; what it starts gets the rest from it |
 
-`make up` sets addresses, keys, URLs and the queues of its two workers itself; other settings in its environment reach the API and the workers.
+`make up` sets addresses, keys, URLs and its workers' queues itself; other settings in its environment reach them all.
 """
 
 
