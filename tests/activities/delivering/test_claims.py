@@ -2,7 +2,8 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from temporalio.testing import ActivityEnvironment
 
@@ -18,6 +19,16 @@ async def attempt_of(workflow_id: str, process: Attempting, order: DeliverWebhoo
     environment = ActivityEnvironment()
     environment.info = dataclasses.replace(environment.info, workflow_id=workflow_id)
     return await environment.run(process.once, order.merchant_id, order.delivery_id)
+
+
+async def killed_during(attempt: Coroutine[Any, Any, Attempted], receiver: WebhookReceiver) -> None:
+    """As by SIGKILL while the receiver thinks: nothing is booked, and the claim is left behind."""
+    before = len(receiver.requests)
+    receiver.answer_next(Answer(delay=30.0))
+    dying = asyncio.create_task(attempt)
+    await receiver.wait_for(count=before + 1)
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
 
 
 async def test_a_nudge_during_the_first_attempt_makes_no_second_request(
@@ -49,11 +60,7 @@ async def test_after_a_failure_the_other_goes_on_at_once(
 async def test_the_claim_of_a_dead_worker_is_its_own_workflows_at_once_and_everybodys_after_its_end(
     new_attempting: Callable[[], Attempting], shop: Shop, order: DeliverWebhook, receiver: WebhookReceiver
 ) -> None:
-    receiver.answer_next(Answer(delay=30.0))
-    dying = asyncio.create_task(attempt_of("inv_1", new_attempting(), order))
-    await receiver.wait_for(count=1)
-    dying.cancel()
-    await asyncio.gather(dying, return_exceptions=True)
+    await killed_during(attempt_of("inv_1", new_attempting(), order), receiver)
 
     other = await attempt_of(f"delivery-{order.delivery_id}", new_attempting(), order)
     assert (other.state, len(receiver.requests)) == (DeliveryState.PENDING, 1)
@@ -64,11 +71,7 @@ async def test_the_claim_of_a_dead_worker_is_its_own_workflows_at_once_and_every
     other = await attempt_of(f"delivery-{order.delivery_id}", new_attempting(), order)
     assert (other.attempts, len(receiver.requests)) == (1, 2)
 
-    receiver.answer_next(Answer(delay=30.0))
-    dying = asyncio.create_task(attempt_of("inv_1", new_attempting(), order))
-    await receiver.wait_for(count=3)
-    dying.cancel()
-    await asyncio.gather(dying, return_exceptions=True)
+    await killed_during(attempt_of("inv_1", new_attempting(), order), receiver)
     again = await attempt_of("inv_1", new_attempting(), order)
     assert (again.state, len(receiver.requests)) == (DeliveryState.DELIVERED, 4)
 
