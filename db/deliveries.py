@@ -15,8 +15,9 @@ from domain.rendering import Renderer
 
 # Seconds: a wish that came during an attempt is seen to at once.
 WISHED_WAIT = 0.5
-# Somebody has claimed it in this very moment.
-HELD_WAIT = 5.0
+# What is left of somebody else's claim: where it came in this very moment, and where it is about to end.
+HELD_NOW = 5.0
+HELD_AT_LEAST = 0.5
 
 _DUE_COLUMNS = (
     "d.id, d.event_id, e.type as event_type, d.replay,"
@@ -139,7 +140,7 @@ class Deliveries:
             return msgspec.structs.replace(due, claimed_by=by)
         if due.state is not DeliveryState.PENDING:
             return due
-        return msgspec.structs.replace(due, held_for=max(row["held"] or HELD_WAIT, WISHED_WAIT))
+        return msgspec.structs.replace(due, held_for=max(row["held"] or HELD_NOW, HELD_AT_LEAST))
 
     async def attempted(
         self, due: DueDelivery, merchant_id: str, outcome: AttemptOutcome, *, disable_after: float, again: bool = False

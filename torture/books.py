@@ -65,7 +65,7 @@ where merchant_id = $1 and not is_sandbox and (
 union all
 select id from deliveries where merchant_id = $1 and state = 'pending'
 """
-# Of whom the bank said an unknown word is looked at again, with a human or without.
+# A bill of which the bank said an unknown word is looked at again, with a human or without.
 _UNPAID = """
 select id from invoices where merchant_id = $1 and bank_payment_id = any($2::bigint[])
   and state not in ('paid', 'partially_refunded', 'refunded')
