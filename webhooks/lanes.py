@@ -20,8 +20,10 @@ KEPT_LANES = 10_000
 PATIENCE_SECONDS = 2.0
 LINE_PER_PLACE = 4
 # Who failed the last time lets those go first who are well: the receivers of one event are all told at one moment, by
-# one processor, and an attempt that will most likely fail costs as much as theirs, its hand-over more.
+# one processor, and an attempt that will most likely fail costs as much as theirs, its hand-over more. How much longer
+# each waits is left to chance: all at one moment, a quarter of a second later, they would be in the next event's way.
 POLITE_SECONDS = 0.25
+POLITE_SPREAD_SECONDS = 1.0
 # What is turned away comes back when those before it should be through; not later than this, because the receiver may
 # be well again.
 SHORTEST_WAIT = 1.0
@@ -127,7 +129,7 @@ class Lanes:
         lane = self._lanes.setdefault(endpoint_id, Lane(self._now))
         try:
             if lane.failed:
-                await asyncio.sleep(POLITE_SECONDS)
+                await asyncio.sleep(POLITE_SECONDS + POLITE_SPREAD_SECONDS * self._chance.random())
             if lane.slow and lane.line and who not in lane.line:
                 raise self._busy(lane, who)  # those who were here before have the next places
             if not self._free(lane):

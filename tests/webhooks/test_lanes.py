@@ -294,3 +294,22 @@ async def test_who_failed_last_lets_the_others_go_first_until_it_is_well_again()
     assert await both(ill_is_well=False) == ["ill", "well"]  # nothing is known yet
     assert await both(ill_is_well=True) == ["well", "ill"]
     assert await both(ill_is_well=True) == ["ill", "well"]
+
+
+async def test_those_who_failed_last_come_one_by_one_and_not_all_at_one_moment() -> None:
+    lanes, began = Lanes(chance=Random(1)), list[str]()
+
+    async def attempt(endpoint: str) -> None:
+        async with lanes.place(endpoint, f"whd_{endpoint}") as place:
+            began.append(endpoint)
+            place.went(well=False)
+
+    async def all_at_once() -> list[str]:
+        began.clear()
+        await asyncio.gather(*map(attempt, "abcd"))
+        return list(began)
+
+    same = Random(1)
+    waits = {endpoint: same.random() for endpoint in "abcd"}
+    assert await all_at_once() == list("abcd")  # nothing is known yet
+    assert await all_at_once() == sorted("abcd", key=waits.__getitem__) != list("abcd")
