@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(parser, "bank_calls_per_second", _whole, "paid: TOLEM_BANK_CALLS_PER_SECOND")
     _add(parser, "patience", _positive, "paid: seconds that the last webhook is waited for")
     _add(parser, "events", _whole, "storm: events in all rounds together, with the ill receivers and without")
-    _add(parser, "receivers", _whole, "storm: receivers, each of a merchant of its own")
+    _add(parser, "receivers", _whole, "storm: receivers, five a merchant")
     _add(parser, "rate", _positive, "storm: events a second")
     _add(parser, "storm_rounds", _whole, "storm: rounds without and with the ill receivers, in turn")
     _add(parser, "warm_up", float, "storm: seconds at the begin of each run that are not timed")
